@@ -1,0 +1,238 @@
+//! The one way out. Every request of every report goes through its account's client, which owns time limits, the
+//! rate budget, the requests in flight, waits that a vendor asked for, one retry of a broken connection, the size cap and
+//! the request metrics. It never looks into a body: the report's `decode` does, and only says what it means.
+
+pub mod budget;
+pub mod transport;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method};
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use url::Url;
+
+use crate::clock::Clock;
+use crate::config::{AccountSettings, RateLimit, ReportSettings};
+use crate::failure::{Failure, Hold, Reason};
+use crate::health::{ApiMeter, Health};
+use budget::Budget;
+pub use transport::{Http, Transport, TransportError};
+
+/// How long the next request waits after a rate limit when the vendor did not say.
+const UNTOLD_WAIT: Duration = Duration::from_secs(60);
+/// The pause before a broken connection is tried once more.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// A request, with everything in it that must not print.
+pub struct Request {
+    /// Method.
+    pub method: Method,
+    /// Where to; may hold credentials where an old API demands it.
+    pub url: Url,
+    /// Headers.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Body, also with GET where a vendor wants that.
+    pub body: Bytes,
+}
+
+/// An answer, unread.
+#[derive(Clone)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+/// One API of an account: its name on the metrics and its rate budget.
+#[derive(Debug, Clone)]
+pub struct Lane {
+    budget: Option<Arc<Budget>>,
+    meter: ApiMeter,
+    /// A wait that a vendor asked for never lasts longer than this.
+    interval: Duration,
+}
+
+/// The client of one account. Clones share everything.
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    settings: AccountSettings,
+    transport: Box<dyn Transport>,
+    budgets: Mutex<HashMap<&'static str, Arc<Budget>>>,
+    in_flight: Semaphore,
+    held_until: Mutex<Option<Timestamp>>,
+    clock: Clock,
+    health: Health,
+}
+
+// === impl Request ===
+
+impl Request {
+    /// A GET without body.
+    pub const fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, headers: Vec::new(), body: Bytes::new() }
+    }
+
+    /// With a header that is no secret.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// With a header whose value is a secret. A value that no header can carry (line breaks) is a configuration failure.
+    pub fn secret_header(self, name: HeaderName, value: &str) -> Result<Self, Failure> {
+        let mut value = HeaderValue::from_str(value)
+            .map_err(|_| Failure::new(Reason::Config, "a credential holds characters that no header can carry"))?;
+        value.set_sensitive(true);
+        Ok(self.header(name, value))
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.url.host_str().unwrap_or("?"))
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.status, self.body.len())
+    }
+}
+
+// === impl Client ===
+
+impl Client {
+    /// A client whose requests go out through `transport`.
+    pub fn new(settings: AccountSettings, transport: Box<dyn Transport>, clock: Clock, health: Health) -> Self {
+        let in_flight = Semaphore::new(settings.max_in_flight.unwrap_or(Semaphore::MAX_PERMITS));
+        Self(Arc::new(Shared {
+            settings,
+            transport,
+            budgets: Mutex::default(),
+            in_flight,
+            held_until: Mutex::default(),
+            clock,
+            health,
+        }))
+    }
+
+    /// The account's settings.
+    pub fn settings(&self) -> &AccountSettings {
+        &self.0.settings
+    }
+
+    /// The lane of `api` for one report. The report's own rate limit makes a budget of its own; else the account's limit, or
+    /// the vendor's documented one, is shared by all reports that use the API.
+    pub fn lane(&self, api: &'static str, documented: Option<RateLimit>, report: &ReportSettings) -> Lane {
+        let settings = &self.0.settings;
+        let shared = || {
+            let limit = settings.rate_limit.or(documented)?;
+            let mut budgets = self.0.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+            Some(Arc::clone(budgets.entry(api).or_insert_with(|| Arc::new(Budget::new(Some(limit))))))
+        };
+        let budget = report.rate_limit.map(|limit| Arc::new(Budget::new(Some(limit)))).or_else(shared);
+        Lane {
+            // Without a limit there is still a place to keep a wait that the vendor asks for.
+            budget: Some(budget.unwrap_or_else(|| Arc::new(Budget::new(None)))),
+            meter: self.0.health.api(settings.vendor, &settings.account, api),
+            interval: report.interval,
+        }
+    }
+
+    /// A lane without limit or wait, for a source of the operator's own.
+    pub fn free_lane(&self, api: &'static str) -> Lane {
+        let settings = &self.0.settings;
+        let meter = self.0.health.api(settings.vendor, &settings.account, api);
+        Lane { budget: None, meter, interval: Duration::ZERO }
+    }
+
+    /// Sends one request and has its answer decoded. A failure carries the HTTP status, and what it says about waiting is
+    /// obeyed by the requests that come next.
+    pub async fn ask<T>(
+        &self,
+        lane: &Lane,
+        request: &Request,
+        decode: impl FnOnce(&Answer) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        self.check_hold()?;
+        let answer = match self.send(lane, request).await {
+            Err(failure) if failure.reason == Reason::Network => {
+                tokio::time::sleep(RETRY_PAUSE).await;
+                self.send(lane, request).await?
+            }
+            sent => sent?,
+        };
+        decode(&answer).map_err(|failure| self.note_hold(lane, &answer, failure.with_status(answer.status)))
+    }
+
+    async fn send(&self, lane: &Lane, request: &Request) -> Result<Answer, Failure> {
+        if let Some(budget) = &lane.budget {
+            let waited = budget.take().await;
+            if !waited.is_zero() {
+                lane.meter.wait.inc_by(waited.as_secs_f64());
+            }
+        }
+        let shared = &*self.0;
+        let _permit =
+            shared.in_flight.acquire().await.map_err(|_| Failure::new(Reason::Internal, "the client is closed"))?;
+        lane.meter.requests.inc();
+        let started = Instant::now();
+        let sent = tokio::time::timeout(shared.settings.timeout, shared.transport.send(request)).await;
+        lane.meter.duration.observe(started.elapsed().as_secs_f64());
+        match sent {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_elapsed) => Err(Failure::new(Reason::Timeout, "no complete answer within the timeout")),
+        }
+    }
+
+    fn check_hold(&self) -> Result<(), Failure> {
+        let mut held = self.0.held_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(until) = *held {
+            if self.0.clock.now() < until {
+                return Err(Failure::new(
+                    Reason::Quota,
+                    "the vendor's daily quota is used up; waiting for its next day",
+                ));
+            }
+            *held = None;
+        }
+        drop(held);
+        Ok(())
+    }
+
+    /// Keeps what a failure, or its `Retry-After`, says about waiting.
+    fn note_hold(&self, lane: &Lane, answer: &Answer, failure: Failure) -> Failure {
+        let told = match failure.hold {
+            Hold::Until(until) => {
+                *self.0.held_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+                None
+            }
+            Hold::For(wait) => Some(wait),
+            Hold::None => answer.retry_after,
+        };
+        let wait = told.or((failure.reason == Reason::RateLimited).then_some(UNTOLD_WAIT));
+        if let (Some(budget), Some(wait)) = (&lane.budget, wait) {
+            budget.hold(wait.min(lane.interval));
+        }
+        failure
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({}/{})", self.0.settings.vendor, self.0.settings.account)
+    }
+}

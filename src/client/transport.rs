@@ -1,0 +1,209 @@
+//! How a request reaches a vendor: reqwest over TCP and TLS, with the account's trust and proxy. What went wrong is told
+//! apart here, once, into our own words: an error of reqwest's would print the URL, and an old API's URL holds the key.
+
+use std::error::Error as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
+use http::header;
+use url::Url;
+
+use super::{Answer, Request};
+use crate::config::{AccountSettings, SetupError, Tls};
+use crate::failure::{Failure, Reason};
+
+/// No body is read beyond this.
+pub const MAX_BODY: usize = 64 << 20;
+/// Redirects within the host that are followed.
+const MAX_REDIRECTS: usize = 3;
+
+/// Carries requests out and answers back. Tests put a function in its place.
+pub trait Transport: Send + Sync {
+    /// Sends once; no retry, no wait, no time limit.
+    fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>>;
+}
+
+/// Why no whole answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// No connection, or it broke before the answer began.
+    #[error("no connection to the vendor")]
+    Network,
+    /// Certificate or handshake.
+    #[error("the TLS handshake failed: check tls.ca_file, tls.server_name and the vendor's certificate")]
+    Tls,
+    /// The time limit of the connection itself.
+    #[error("no complete answer within the timeout")]
+    Timeout,
+    /// The body ended early, or could not be decompressed.
+    #[error("the answer was cut off")]
+    Cut,
+    /// The body is larger than 64 MiB.
+    #[error("the answer is larger than 64 MiB")]
+    TooLarge,
+    /// Too many redirects.
+    #[error("redirect refused")]
+    Redirect,
+}
+
+impl From<TransportError> for Failure {
+    fn from(error: TransportError) -> Self {
+        match error {
+            TransportError::Network => Self::new(Reason::Network, "no connection to the vendor"),
+            TransportError::Tls => Self::new(
+                Reason::Tls,
+                "the TLS handshake failed: check tls.ca_file, tls.server_name and the vendor's certificate",
+            ),
+            TransportError::Timeout => Self::new(Reason::Timeout, "no complete answer within the timeout"),
+            TransportError::Cut => Self::malformed("the answer was cut off"),
+            TransportError::TooLarge => Self::malformed("the answer is larger than 64 MiB"),
+            TransportError::Redirect => Self::new(Reason::Http, "redirect refused"),
+        }
+    }
+}
+
+/// reqwest with one account's trust and proxy.
+#[derive(Debug)]
+pub struct Http {
+    client: reqwest::Client,
+    /// `tls.server_name` in place of the host of every URL; the resolver knows the true host.
+    server_name: Option<String>,
+}
+
+impl Http {
+    /// The transport of one account. `at` is the key path for errors, `base` the host that `tls.server_name` stands for.
+    pub fn new(settings: &AccountSettings, at: &str, folder: &Path, base: &Url) -> Result<Self, SetupError> {
+        let fail = |key: &str, message: String| SetupError { path: format!("{at}.{key}"), message };
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("contact-center-exporter/", env!("CARGO_PKG_VERSION")))
+            .http1_only()
+            .connect_timeout(settings.timeout)
+            .pool_idle_timeout(Duration::from_secs(50))
+            .referer(false)
+            // Only what exporter.yml says: a proxy that an environment variable brings in would see every key.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::custom(|attempt| {
+                let same_origin =
+                    attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
+                if same_origin && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+            }));
+        if let Some(proxy) = &settings.proxy_url {
+            let proxy =
+                reqwest::Proxy::all(proxy.clone()).map_err(|_| fail("proxy_url", "no usable URL".to_owned()))?;
+            builder = builder.proxy(proxy);
+        }
+        let Tls { ca_file, server_name, insecure_skip_verify } = &settings.tls;
+        if let Some(path) = ca_file {
+            let path = folder.join(path);
+            let pem = std::fs::read(&path)
+                .map_err(|error| fail("tls.ca_file", format!("cannot read {}: {}", path.display(), error.kind())))?;
+            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .map_err(|_| fail("tls.ca_file", format!("no PEM certificates in {}", path.display())))?;
+            builder = builder.tls_certs_merge(certificates);
+        }
+        if *insecure_skip_verify {
+            builder = builder.tls_danger_accept_invalid_certs(true);
+        }
+        if server_name.is_some() {
+            let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+            builder = builder.dns_resolver(FixedHost(host));
+        }
+        let client = builder.build().map_err(|_| fail("tls", "the TLS settings cannot be used".to_owned()))?;
+        Ok(Self { client, server_name: server_name.clone() })
+    }
+}
+
+impl Transport for Http {
+    fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
+        Box::pin(async move {
+            let mut url = request.url.clone();
+            let mut outgoing = self.client.request(request.method.clone(), {
+                if let Some(name) = &self.server_name {
+                    url.set_host(Some(name)).map_err(|_| TransportError::Tls)?;
+                }
+                url
+            });
+            if self.server_name.is_some()
+                && let Some(host) = host_header(&request.url)
+            {
+                outgoing = outgoing.header(header::HOST, host);
+            }
+            for (name, value) in &request.headers {
+                outgoing = outgoing.header(name, value);
+            }
+            if !request.body.is_empty() {
+                outgoing = outgoing.body(request.body.clone());
+            }
+            let response = outgoing.send().await.map_err(|error| explain(&error))?;
+            let status = response.status().as_u16();
+            let retry_after = response.headers().get(header::RETRY_AFTER).and_then(parse_retry_after);
+            let body = read_capped(response).await?;
+            Ok(Answer { status, retry_after, body })
+        })
+    }
+}
+
+async fn read_capped(response: reqwest::Response) -> Result<Bytes, TransportError> {
+    let mut chunks = response.bytes_stream();
+    let Some(first) = chunks.next().await else { return Ok(Bytes::new()) };
+    let first = first.map_err(|error| cut(&error))?;
+    let mut body: Option<BytesMut> = None;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| cut(&error))?;
+        let body = body.get_or_insert_with(|| BytesMut::from(&first[..]));
+        if body.len() + chunk.len() > MAX_BODY {
+            return Err(TransportError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.map_or(first, BytesMut::freeze))
+}
+
+fn cut(error: &reqwest::Error) -> TransportError {
+    if error.is_timeout() { TransportError::Timeout } else { TransportError::Cut }
+}
+
+fn explain(error: &reqwest::Error) -> TransportError {
+    if error.is_timeout() {
+        return TransportError::Timeout;
+    }
+    if error.is_redirect() {
+        return TransportError::Redirect;
+    }
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if inner.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| wrapped.is::<rustls::Error>()) {
+            return TransportError::Tls;
+        }
+        cause = inner.source();
+    }
+    TransportError::Network
+}
+
+fn host_header(url: &Url) -> Option<String> {
+    let host = url.host_str()?;
+    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
+}
+
+/// `Retry-After` in seconds. A date is not honoured: no vendor is known to send one, and its clock is not ours.
+fn parse_retry_after(value: &header::HeaderValue) -> Option<Duration> {
+    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// Resolves every name to one host: with `tls.server_name` the URL names the certificate, not the machine.
+struct FixedHost(String);
+
+impl reqwest::dns::Resolve for FixedHost {
+    fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let host = self.0.clone();
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
+            Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
+}

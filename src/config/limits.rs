@@ -1,0 +1,95 @@
+//! Durations (`30s`, `5m`) and rate limits (`50/1m`) as they are written in exporter.yml.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+/// A duration such as `30s`, `5m` or `1h30m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+/// So many requests in so much time, spread evenly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests.
+    pub count: u32,
+    /// In this time.
+    pub per: Duration,
+}
+
+impl RateLimit {
+    /// So many requests per minute.
+    pub const fn per_minute(count: u32) -> Self {
+        Self { count, per: Duration::from_secs(60) }
+    }
+
+    /// The time between two requests.
+    pub fn spacing(self) -> Duration {
+        self.per / self.count
+    }
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.count, humantime::format_duration(self.per))
+    }
+}
+
+impl std::str::FromStr for RateLimit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const EXPECTED: &str = "expected a rate such as 50/1m: a whole number from 1, a slash, a duration";
+        let (count, per) = text.split_once('/').ok_or(EXPECTED)?;
+        let count = count.trim().parse().ok().filter(|count| *count > 0).ok_or(EXPECTED)?;
+        let per = humantime::parse_duration(per.trim()).ok().filter(|per| !per.is_zero()).ok_or(EXPECTED)?;
+        Ok(Self { count, per })
+    }
+}
+
+struct Text<T>(fn(&str) -> Result<T, &'static str>, &'static str);
+
+impl<T> Visitor<'_> for Text<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.1)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(E::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        const EXPECTED: &str = "a duration such as 30s, 5m or 3d";
+        fn parse(text: &str) -> Result<Span, &'static str> {
+            humantime::parse_duration(text).map(Span).map_err(|_| "expected a duration such as 30s, 5m or 3d")
+        }
+        deserializer.deserialize_str(Text(parse, EXPECTED))
+    }
+}
+
+impl<'de> Deserialize<'de> for RateLimit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Text(str::parse, "a rate such as 50/1m"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_a_count_and_a_time() {
+        assert_eq!("50/1m".parse(), Ok(RateLimit::per_minute(50)));
+        assert_eq!("2 / 30s".parse(), Ok(RateLimit { count: 2, per: Duration::from_secs(30) }));
+        for wrong in ["50", "0/1m", "-1/1m", "50/0s", "50/", "/1m", "x/1m"] {
+            assert!(wrong.parse::<RateLimit>().is_err(), "{wrong}");
+        }
+        assert_eq!(RateLimit::per_minute(50).spacing(), Duration::from_millis(1200));
+    }
+}

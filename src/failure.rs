@@ -1,0 +1,155 @@
+//! Why a poll, or one agent, campaign, queue or call of it, failed. The reason is a label and a log field; the text
+//! beside it is always a constant of ours, because what a vendor wrote may hold keys and telephone numbers.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+/// The bounded vocabulary of `poll_failures_total{reason}` and `entity_failures_total{reason}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// Bad, missing or expired credentials, or a missing role.
+    Auth,
+    /// A parameter, agent, campaign or file named in the configuration is wrong.
+    Config,
+    /// The vendor's rate or concurrency limit.
+    RateLimited,
+    /// The vendor's daily quota is used up.
+    Quota,
+    /// No answer within `timeout`.
+    Timeout,
+    /// No connection, or it broke before the answer began.
+    Network,
+    /// Certificate or handshake.
+    Tls,
+    /// An HTTP status that no other reason explains.
+    Http,
+    /// An answer that cannot be read.
+    Malformed,
+    /// The vendor says that it cannot serve now.
+    Unavailable,
+    /// The state could not be stored, or a fault of our own.
+    Internal,
+    /// A call that the vendor never gave within its retention (entities only).
+    Expired,
+}
+
+/// Every reason, in the order of their labels.
+pub const REASONS: [Reason; 12] = [
+    Reason::Auth,
+    Reason::Config,
+    Reason::Expired,
+    Reason::Http,
+    Reason::Internal,
+    Reason::Malformed,
+    Reason::Network,
+    Reason::Quota,
+    Reason::RateLimited,
+    Reason::Timeout,
+    Reason::Tls,
+    Reason::Unavailable,
+];
+
+/// One failed request, entity or poll.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{detail}")]
+pub struct Failure {
+    /// Label and log field.
+    pub reason: Reason,
+    /// What happened and, where we know it, what to do next. Never a vendor's own text.
+    pub detail: &'static str,
+    /// HTTP status, if an answer came.
+    pub status: Option<u16>,
+    /// How long the vendor asked us to wait.
+    pub hold: Hold,
+    /// Where in a file of the operator's, such as `line 3`.
+    pub place: Option<String>,
+}
+
+/// What a failure means for the requests that come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// Go on.
+    None,
+    /// The API's next request waits this long, at most the report's interval.
+    For(Duration),
+    /// Nothing is sent for this account until then.
+    Until(Timestamp),
+}
+
+// === impl Reason ===
+
+impl Reason {
+    /// The label value.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Config => "config",
+            Self::RateLimited => "rate_limited",
+            Self::Quota => "quota",
+            Self::Timeout => "timeout",
+            Self::Network => "network",
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::Malformed => "malformed",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+// === impl Failure ===
+
+impl Failure {
+    /// A failure with a constant text.
+    pub const fn new(reason: Reason, detail: &'static str) -> Self {
+        Self { reason, detail, status: None, hold: Hold::None, place: None }
+    }
+
+    /// The answer could not be read.
+    pub const fn malformed(detail: &'static str) -> Self {
+        Self::new(Reason::Malformed, detail)
+    }
+
+    /// What an HTTP status means when no documented text in the body decided. 2xx means that the body was expected
+    /// to be readable and was not.
+    pub const fn from_status(status: u16) -> Self {
+        let (reason, detail) = match status {
+            401 => (Reason::Auth, "the vendor refused the credentials"),
+            403 => (Reason::Unavailable, "the vendor refuses for now"),
+            429 => (Reason::RateLimited, "the vendor's rate limit was exceeded"),
+            200..=299 => (Reason::Malformed, "the answer is not the JSON that was asked for"),
+            300..=399 => (Reason::Http, "redirect refused"),
+            500..=599 => (Reason::Unavailable, "the vendor's server failed"),
+            _ => (Reason::Http, "unexpected HTTP status"),
+        };
+        Self { reason, detail, status: Some(status), hold: Hold::None, place: None }
+    }
+
+    /// With the HTTP status of the answer.
+    #[must_use]
+    pub const fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// With a wait for the requests that come next.
+    #[must_use]
+    pub const fn with_hold(mut self, hold: Hold) -> Self {
+        self.hold = hold;
+        self
+    }
+
+    /// With a place in a file of the operator's.
+    #[must_use]
+    pub fn at(mut self, place: String) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Whether asking for the next entity at once would only fail the same way.
+    pub const fn ends_poll(&self) -> bool {
+        matches!(self.reason, Reason::RateLimited | Reason::Quota | Reason::Internal)
+    }
+}
