@@ -15,6 +15,9 @@ pub enum Kind {
     Histogram(&'static [f64]),
 }
 
+/// The values of the label `state` of agents.
+pub const STATES: [&str; 6] = ["after_call_work", "banned", "not_ready", "ready", "ringing", "talking"];
+
 /// One row of the table.
 #[derive(Debug)]
 pub struct Spec {
@@ -31,6 +34,11 @@ pub struct Spec {
 }
 
 impl Spec {
+    /// As it stands on the page.
+    pub fn full_name(&self) -> String {
+        if self.name.starts_with("process_") { self.name.to_owned() } else { format!("{PREFIX}{}", self.name) }
+    }
+
     /// The unit that OpenMetrics wants named: the last part of the name, without `_total`.
     pub fn unit(&self) -> Option<&'static str> {
         let stem = self.name.trim_end_matches("_total");
@@ -185,6 +193,18 @@ families! {
         "Figures that had been counted and came back lower; the counters stay.", [];
     Up: Gauge, "up", ["vendor", "account", "report"],
         "1 if the last poll succeeded.", [];
+    ProcessCpu: Counter, "process_cpu_seconds_total", [],
+        "User and system CPU time of this process, in seconds.", [];
+    ProcessMaxFds: Gauge, "process_max_fds", [],
+        "File descriptors that this process may open.", [];
+    ProcessOpenFds: Gauge, "process_open_fds", [],
+        "File descriptors that this process has open.", [];
+    ProcessResident: Gauge, "process_resident_memory_bytes", [],
+        "Resident memory of this process, in bytes.", [];
+    ProcessStart: Gauge, "process_start_time_seconds", [],
+        "When this process started, in seconds since the epoch.", [];
+    ProcessVirtual: Gauge, "process_virtual_memory_bytes", [],
+        "Virtual memory of this process, in bytes.", [];
 }
 
 #[cfg(test)]
@@ -205,7 +225,7 @@ mod tests {
     #[test]
     fn rows_stand_in_the_order_of_their_names() {
         // A histogram or counter sorts by its family name, which is what a reader of the page sees.
-        let names: Vec<_> = ALL.iter().map(|family| family.spec().name).collect();
+        let names: Vec<_> = ALL.iter().map(|family| family.spec().full_name()).collect();
         assert!(names.is_sorted(), "{names:?}");
     }
 }

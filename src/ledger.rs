@@ -1,25 +1,409 @@
-//! Placeholder of the shape that reports see.
+//! The ledger: what vendors report in buckets becomes counters that only grow, over restarts too. A book holds the
+//! counters of one report (the two call reports of Ozonetel share one); one poll is one transaction, on disk before
+//! anybody sees it. Nothing outside knows about buckets.
 
-use std::collections::BTreeSet;
+pub mod calendar;
+mod calls;
+mod codec;
+pub mod entity;
+pub mod names;
+pub mod redb;
+pub mod slot;
+pub mod store;
 
-use crate::reading::{CallId, PendingCall};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
-/// The calls that one account's call_details knows.
-#[derive(Debug, Clone, Default)]
-pub struct CallQueue {
-    /// Those still to be asked for.
-    pub pending: Vec<PendingCall>,
-    done: BTreeSet<CallId>,
+use jiff::civil::Date;
+use jiff::{Timestamp, ToSpan};
+use serde::{Deserialize, Serialize};
+
+use crate::amount::Amount;
+use crate::config::{AgentLabel, ReportSettings};
+use crate::reading::{Bucket, Entity, Reading};
+use crate::vendors::Calendar;
+pub use calls::CallQueue;
+use calls::Calls;
+use codec::Codes;
+use entity::{EntityState, Key};
+use names::{AgentNames, HashKey};
+use slot::Slot;
+use store::{Store, StoreError, Writes};
+
+/// The format of the file; a newer one is refused.
+const FORMAT: u32 = 1;
+/// Entities that the vendor has not mentioned for this long are dropped, in seconds.
+const FORGET_SECONDS: i64 = 30 * 86_400;
+/// Legs and calls are kept apart for this many days: no vendor gives them any longer.
+const CALL_DAYS: i64 = 17;
+/// Entities of a book are stored in this many values, so that a change of one rewrites few others.
+const CHUNKS: u64 = 64;
+const DAY_SECONDS: i64 = 86_400;
+
+/// The store and what all books share. Clones share it.
+#[derive(Clone)]
+pub struct Ledger {
+    shared: Arc<Mutex<Shared>>,
+    key: HashKey,
 }
 
-impl CallQueue {
-    /// A queue of these calls.
-    pub fn new(pending: Vec<PendingCall>, done: impl IntoIterator<Item = CallId>) -> Self {
-        Self { pending, done: done.into_iter().collect() }
+struct Shared {
+    store: Box<dyn Store>,
+    codes: Codes,
+}
+
+/// The counters of one report.
+pub struct Book {
+    ledger: Ledger,
+    prefix: String,
+    vendor: &'static str,
+    account: String,
+    names: AgentNames,
+    entities: BTreeMap<Entity, EntityState>,
+    meta: Meta,
+    calls: Calls,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Meta {
+    days: calendar::Days,
+    /// In milliseconds since the epoch.
+    last_success: Option<i64>,
+}
+
+/// What a transaction found.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Figures that came back lower.
+    pub revisions: u64,
+    /// Days that were lost.
+    pub lost_days: u64,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// A ledger over `store`; refuses what a newer version wrote. `path` is for messages.
+    pub fn open(mut store: Box<dyn Store>, path: &str) -> Result<Self, StoreError> {
+        let damaged =
+            |what: &str| StoreError::Damaged { path: path.to_owned(), cause: format!("{what} cannot be read") };
+        let meta: BTreeMap<String, Vec<u8>> = store.read("meta/")?.into_iter().collect();
+        let Some(format) = meta.get("meta/format") else {
+            if !store.read("")?.is_empty() {
+                return Err(damaged("its format"));
+            }
+            let key: [u8; 32] = rand::random();
+            store.commit(&vec![
+                ("meta/format".to_owned(), Some(FORMAT.to_be_bytes().to_vec())),
+                ("meta/key".to_owned(), Some(key.to_vec())),
+            ])?;
+            tracing::info!(
+                path,
+                "no state found: counters begin with the current day; if state was lost, today may be counted twice"
+            );
+            let shared = Arc::new(Mutex::new(Shared { store, codes: Codes::default() }));
+            return Ok(Self { shared, key: HashKey::new(&key) });
+        };
+        let found = format.as_slice().try_into().map(u32::from_be_bytes).map_err(|_| damaged("its format"))?;
+        if found > FORMAT {
+            return Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT });
+        }
+        let key = meta.get("meta/key").ok_or_else(|| damaged("its key"))?;
+        let codes = meta.get("meta/slots").map_or(Ok(Codes::default()), |bytes| Codes::decode(bytes));
+        let codes = codes.map_err(|_| damaged("its slots"))?;
+        Ok(Self { shared: Arc::new(Mutex::new(Shared { store, codes })), key: HashKey::new(key) })
     }
 
-    /// Whether the call was finished before.
-    pub fn is_done(&self, id: &CallId) -> bool {
-        self.done.contains(id)
+    /// Names for agents: by the operator's key, or by the state's own where none is shown.
+    pub fn names(&self, mode: AgentLabel, operator_key: Option<&[u8]>) -> AgentNames {
+        AgentNames::new(mode, operator_key.map_or_else(|| self.key.clone(), HashKey::new))
     }
+
+    /// The book of that name, as it was left.
+    pub fn book(&self, vendor: &'static str, account: &str, name: &str, names: AgentNames) -> Result<Book, StoreError> {
+        let prefix = format!("book/{vendor}\u{1f}{account}\u{1f}{name}\u{1f}");
+        let mut book = Book {
+            ledger: self.clone(),
+            vendor,
+            account: account.to_owned(),
+            names,
+            entities: BTreeMap::new(),
+            meta: Meta::default(),
+            calls: Calls::new(self.key.clone()),
+            prefix,
+        };
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let damaged = |_| StoreError::Damaged {
+            path: format!("of {vendor}/{account}"),
+            cause: "a value cannot be read".to_owned(),
+        };
+        for (key, value) in shared.store.read(&book.prefix)? {
+            match &key[book.prefix.len()..] {
+                "meta" => book.meta = codec::decode(&value).map_err(damaged)?,
+                "calls" => book.calls = Calls::decode(self.key.clone(), &value).map_err(damaged)?,
+                _ => book.entities.extend(shared.codes.decode_entities(&value).map_err(damaged)?),
+            }
+        }
+        drop(shared);
+        Ok(book)
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+// === impl Book ===
+
+impl Book {
+    /// The days that a poll at `now` has to read.
+    pub fn due(&self, now: Timestamp, calendar: &Calendar, settings: &ReportSettings) -> calendar::Due {
+        match calendar {
+            Calendar::Days { zone } => self.meta.days.due(now, zone, settings),
+            Calendar::Present | Calendar::Calls { .. } => calendar::Due::default(),
+        }
+    }
+
+    /// The calls that are known.
+    pub fn queue(&self) -> CallQueue {
+        self.calls.queue()
+    }
+
+    /// How many calls wait for their figures, and since when the oldest does.
+    pub fn backlog(&self) -> (usize, Option<i64>) {
+        self.calls.backlog()
+    }
+
+    /// When a poll last succeeded.
+    pub fn last_success(&self) -> Option<Timestamp> {
+        self.meta.last_success.and_then(|at| Timestamp::from_millisecond(at).ok())
+    }
+
+    /// The entity as the page may show it.
+    pub fn name(&self, entity: &Entity) -> Entity {
+        self.names.entity(self.vendor, &self.account, entity)
+    }
+
+    /// Whether agents are shown at all.
+    pub fn shows_agents(&self) -> bool {
+        self.names.mode != AgentLabel::None
+    }
+
+    /// Takes in what a poll that began at `now` read: all of it, durably, or nothing.
+    pub fn apply(
+        &mut self,
+        reading: &Reading,
+        now: Timestamp,
+        calendar: &Calendar,
+        settings: &ReportSettings,
+        due: &calendar::Due,
+    ) -> Result<Applied, StoreError> {
+        let mut applied = Applied::default();
+        let mut changed: BTreeMap<Entity, EntityState> = BTreeMap::new();
+        let mut meta = self.meta.clone();
+        meta.last_success = Some(now.as_millisecond());
+        applied.revisions = self.count(reading, now, calendar, &mut changed);
+        if let Calendar::Days { zone } = calendar {
+            meta.days.read(&reading.days, due, now, zone, settings);
+            applied.lost_days = due.lost.len() as u64;
+        }
+        let dropped = self.fold(now, calendar, &meta, &mut changed);
+        let mut calls = self.calls.clone();
+        let calls_changed = calls.update(&reading.calls, &reading.listed, now.as_second());
+
+        let mut writes = self.encode(&changed, &dropped);
+        if calls_changed {
+            writes.push((format!("{}calls", self.prefix), Some(calls.encode())));
+        }
+        writes.push((format!("{}meta", self.prefix), Some(codec::encode(&meta))));
+        self.ledger.commit(writes)?;
+
+        self.entities.extend(changed);
+        for entity in dropped {
+            self.entities.remove(&entity);
+        }
+        self.meta = meta;
+        self.calls = calls;
+        Ok(applied)
+    }
+
+    /// The exported counters, by entity. Where agents are not shown theirs come added up, under the account.
+    pub fn totals(&self) -> BTreeMap<Entity, Vec<(Slot, Amount)>> {
+        let mut totals: BTreeMap<Entity, BTreeMap<Slot, Amount>> = BTreeMap::new();
+        for (entity, state) in &self.entities {
+            let hidden = matches!(entity, Entity::Agent(_)) && !self.shows_agents();
+            let shown = if hidden { Entity::Account } else { entity.clone() };
+            let sums = totals.entry(shown).or_default();
+            for (slot, amount) in &state.totals {
+                *sums.entry(*slot).or_default() += *amount;
+            }
+        }
+        totals.into_iter().map(|(entity, sums)| (entity, sums.into_iter().collect())).collect()
+    }
+
+    fn count(
+        &self,
+        reading: &Reading,
+        now: Timestamp,
+        calendar: &Calendar,
+        changed: &mut BTreeMap<Entity, EntityState>,
+    ) -> u64 {
+        let mut revisions = 0;
+        let mut sessions: BTreeMap<Entity, Vec<(Slot, Amount)>> = BTreeMap::new();
+        for figure in &reading.figures {
+            let Some(slot) = Slot::counter(figure.family, figure.label) else { continue };
+            let entity = self.name(&figure.entity);
+            if figure.bucket == Bucket::Session {
+                sessions.entry(entity).or_default().push((slot, figure.amount));
+            } else if let Some(key) = self.key(&figure.bucket, now, calendar) {
+                revisions += u64::from(self.open(entity, changed).record(key, slot, figure.amount));
+            }
+        }
+        for observation in &reading.observations {
+            if let Some(key) = self.key(&observation.bucket, now, calendar) {
+                let entity = self.name(&observation.entity);
+                self.open(entity, changed).observe(key, observation.family, observation.amount);
+            }
+        }
+        for (entity, figures) in sessions {
+            revisions += self.open(entity, changed).record_session(&figures, now.as_second());
+        }
+        let today = now.as_second() - now.as_second().rem_euclid(DAY_SECONDS);
+        let mentioned = reading.gauges.iter().map(|gauge| self.name(&gauge.entity));
+        for entity in mentioned.filter(|entity| self.entities.contains_key(entity)).collect::<BTreeSet<_>>() {
+            if self.entities.get(&entity).is_some_and(|state| state.seen < today) {
+                self.open(entity, changed);
+            }
+        }
+        for state in changed.values_mut() {
+            state.seen = today;
+        }
+        // What came back as it was needs no write.
+        changed.retain(|entity, state| self.entities.get(entity) != Some(state));
+        revisions
+    }
+
+    /// The bucket's key, unless it can change no more: a settled bucket is in the total already.
+    fn key(&self, bucket: &Bucket, now: Timestamp, calendar: &Calendar) -> Option<Key> {
+        match (bucket, calendar) {
+            (Bucket::Session, _) => Some(Key::Session),
+            (Bucket::Day(day), Calendar::Days { zone }) => {
+                self.meta.days.is_open(*day, calendar::day_of(now, zone)).then_some(Key::Day(*day))
+            }
+            (Bucket::Call { day, id }, Calendar::Calls { zone }) => {
+                (*day > oldest_call_day(now, zone)).then(|| Key::Call(*day, self.ledger.key.call(id.expose())))
+            }
+            _ => None,
+        }
+    }
+
+    fn open<'a>(&self, entity: Entity, changed: &'a mut BTreeMap<Entity, EntityState>) -> &'a mut EntityState {
+        changed.entry(entity).or_insert_with_key(|entity| self.entities.get(entity).cloned().unwrap_or_default())
+    }
+
+    /// Folds what is settled and drops whom the vendor has forgotten; says who was dropped.
+    fn fold(
+        &self,
+        now: Timestamp,
+        calendar: &Calendar,
+        meta: &Meta,
+        changed: &mut BTreeMap<Entity, EntityState>,
+    ) -> Vec<Entity> {
+        let oldest_call = match calendar {
+            Calendar::Calls { zone } | Calendar::Days { zone } => oldest_call_day(now, zone),
+            Calendar::Present => Date::MIN,
+        };
+        let closed = meta.days.closed_through;
+        let settled = |key: &Key| match key {
+            Key::Session => false,
+            Key::Day(day) => closed.is_some_and(|closed| *day <= closed),
+            Key::Call(day, _) => *day <= oldest_call,
+        };
+        let mut dropped = Vec::new();
+        let mut hidden: Vec<(Slot, Amount)> = Vec::new();
+        for (entity, state) in &self.entities {
+            let current = changed.get(entity).unwrap_or(state);
+            if now.as_second() - current.seen > FORGET_SECONDS && *entity != Entity::Account {
+                if matches!(entity, Entity::Agent(_)) && !self.shows_agents() {
+                    hidden.extend_from_slice(&current.totals);
+                }
+                changed.remove(entity);
+                dropped.push(entity.clone());
+            } else if current.cells.keys().any(settled) {
+                self.open(entity.clone(), changed);
+            }
+        }
+        for state in changed.values_mut() {
+            state.fold(settled);
+        }
+        // The sum over agents must not fall because one of them was dropped.
+        if !hidden.is_empty() {
+            let account = self.open(Entity::Account, changed);
+            for (slot, amount) in hidden {
+                match account.totals.iter_mut().find(|(known, _)| *known == slot) {
+                    Some((_, total)) => *total += amount,
+                    None => account.totals.push((slot, amount)),
+                }
+            }
+        }
+        dropped
+    }
+
+    /// The chunks that hold a changed or dropped entity, whole.
+    fn encode(&self, changed: &BTreeMap<Entity, EntityState>, dropped: &[Entity]) -> Writes {
+        let mut chunks: BTreeMap<u64, Vec<(&Entity, &EntityState)>> =
+            changed.keys().chain(dropped).map(|entity| (chunk_of(entity), Vec::new())).collect();
+        if chunks.is_empty() {
+            return Vec::new();
+        }
+        for (entity, state) in &self.entities {
+            if changed.contains_key(entity) || dropped.contains(entity) {
+                continue;
+            }
+            if let Some(chunk) = chunks.get_mut(&chunk_of(entity)) {
+                chunk.push((entity, state));
+            }
+        }
+        for (entity, state) in changed {
+            chunks.entry(chunk_of(entity)).or_default().push((entity, state));
+        }
+        let mut shared = self.ledger.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let codes = &mut shared.codes;
+        chunks
+            .into_iter()
+            .map(|(chunk, entities)| {
+                let value = (!entities.is_empty()).then(|| codes.encode_entities(entities.into_iter()));
+                (format!("{}e{chunk:02x}", self.prefix), value)
+            })
+            .collect()
+    }
+}
+
+impl Ledger {
+    fn commit(&self, mut writes: Writes) -> Result<(), StoreError> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let Shared { store, codes } = &mut *shared;
+        if codes.grown {
+            writes.push(("meta/slots".to_owned(), Some(codes.encode())));
+        }
+        store.commit(&writes)?;
+        codes.grown = false;
+        Ok(())
+    }
+}
+
+/// Calls of this day and before are in the totals for good.
+fn oldest_call_day(now: Timestamp, zone: &jiff::tz::TimeZone) -> Date {
+    calendar::day_of(now, zone).checked_sub(CALL_DAYS.days()).unwrap_or(Date::MIN)
+}
+
+/// FNV-1a: the same in every version, as the file outlives them.
+fn chunk_of(entity: &Entity) -> u64 {
+    let key = entity.label().map_or("", |(_, key)| key);
+    let hash = key
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    hash % CHUNKS
 }

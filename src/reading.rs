@@ -112,6 +112,8 @@ pub struct Reading {
     pub days: Vec<Date>,
     /// What became of calls that were asked for (call_details).
     pub calls: Vec<CallUpdate>,
+    /// The calls that the operator's source lists now: a finished one is remembered as long as it is listed.
+    pub listed: Vec<CallId>,
     /// When a source of the operator's last gave something new, if this poll saw it change.
     pub source_changed: bool,
 }

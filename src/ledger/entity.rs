@@ -1,0 +1,225 @@
+//! The pure core: `C = Σ over buckets of the highest value that was reported for that bucket`, for the numbers of one
+//! agent, campaign, queue or account. The total is kept beside the open buckets and grows by what a bucket grows, so
+//! that a bucket can be forgotten once it can change no more.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Date;
+
+use super::slot::Slot;
+use crate::amount::Amount;
+use crate::catalogue::Family;
+
+/// An open bucket, as the ledger keeps it: call ids only as keyed hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// The current sign-in session.
+    Session,
+    /// A local day.
+    Day(Date),
+    /// One leg or call of a day.
+    Call(Date, u64),
+}
+
+/// What is known of one bucket.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cell {
+    /// The highest figure per slot.
+    pub highest: Vec<(Slot, Amount)>,
+    /// The lowest figure per slot that came back below the highest, so that a fall is counted once.
+    pub fallen: Vec<(Slot, Amount)>,
+}
+
+/// The last good reading of a session.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Session {
+    /// The figures as they came.
+    pub last: Vec<(Slot, Amount)>,
+    /// When, in seconds since the epoch.
+    pub at: i64,
+}
+
+/// All numbers of one entity.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EntityState {
+    /// When the vendor last mentioned it, in seconds since the epoch; kept to the day.
+    pub seen: i64,
+    /// The exported counters.
+    pub totals: Vec<(Slot, Amount)>,
+    /// The buckets that may still change.
+    pub cells: BTreeMap<Key, Cell>,
+    /// The last reading, where the vendor counts since sign-in.
+    pub session: Option<Session>,
+}
+
+/// A session's talk time may run this far ahead of the time since the last reading: clocks, and the call in progress.
+const SESSION_SLACK: i64 = 60;
+
+// === impl EntityState ===
+
+impl EntityState {
+    /// Takes in one figure. True if it is a revision: lower than what had been counted, and lower than at any fall before.
+    pub fn record(&mut self, key: Key, slot: Slot, amount: Amount) -> bool {
+        let cell = self.cells.entry(key).or_default();
+        let highest = entry(&mut cell.highest, slot);
+        if amount >= *highest {
+            let growth = amount.above(*highest);
+            *highest = amount;
+            if growth > Amount::ZERO {
+                cell.fallen.retain(|(fallen, _)| *fallen != slot);
+            }
+            *entry(&mut self.totals, slot) += growth;
+            return false;
+        }
+        match cell.fallen.iter_mut().find(|(fallen, _)| *fallen == slot) {
+            Some((_, lowest)) if amount >= *lowest => false,
+            Some((_, lowest)) => {
+                *lowest = amount;
+                true
+            }
+            None => {
+                cell.fallen.push((slot, amount));
+                true
+            }
+        }
+    }
+
+    /// Takes in one observation, unless this bucket has made one of that family before.
+    pub fn observe(&mut self, key: Key, family: Family, amount: Amount) {
+        let Some(bucket) = Slot::bucket_of(family, amount.as_f64()) else { return };
+        let cell = self.cells.entry(key).or_default();
+        if cell.highest.iter().any(|(slot, _)| slot.family == family) {
+            return;
+        }
+        for (slot, amount) in [(Slot { family, part: super::slot::Part::Whole }, amount), (bucket, Amount::ONE)] {
+            cell.highest.push((slot, amount));
+            *entry(&mut self.totals, slot) += amount;
+        }
+    }
+
+    /// Takes in one reading of numbers that the vendor counts since sign-in; says how many were revisions.
+    pub fn record_session(&mut self, figures: &[(Slot, Amount)], at: i64) -> u64 {
+        let fresh = self.session.as_ref().is_some_and(|last| is_new_session(last, figures, at));
+        if fresh {
+            self.cells.remove(&Key::Session);
+        }
+        let revisions =
+            figures.iter().filter(|(slot, amount)| self.record(Key::Session, *slot, *amount)).count() as u64;
+        self.session = Some(Session { last: figures.to_vec(), at });
+        revisions
+    }
+
+    /// Forgets the buckets that can change no more.
+    pub fn fold(&mut self, settled: impl Fn(&Key) -> bool) -> bool {
+        let before = self.cells.len();
+        self.cells.retain(|key, _| !settled(key));
+        self.cells.len() != before
+    }
+}
+
+/// A lower number means a new sign-in if the talk time fits into the time since the last reading; else a node
+/// behind the gateway is stale.
+fn is_new_session(last: &Session, figures: &[(Slot, Amount)], at: i64) -> bool {
+    let of =
+        |figures: &[(Slot, Amount)], slot| figures.iter().find(|(known, _)| *known == slot).map(|(_, amount)| *amount);
+    let fell = figures.iter().any(|(slot, amount)| of(&last.last, *slot).is_some_and(|before| *amount < before));
+    let elapsed = u64::try_from((at - last.at).max(0) + SESSION_SLACK).unwrap_or(0);
+    let talk =
+        figures.iter().find(|(slot, _)| slot.family == Family::AgentTalk).map_or(Amount::ZERO, |(_, talk)| *talk);
+    fell && talk <= Amount::whole(elapsed)
+}
+
+/// The number of a slot, made zero at first use. Entities have a dozen slots: a scan beats a map.
+fn entry(slots: &mut Vec<(Slot, Amount)>, slot: Slot) -> &mut Amount {
+    let index = slots.iter().position(|(known, _)| *known == slot).unwrap_or_else(|| {
+        slots.push((slot, Amount::ZERO));
+        slots.len() - 1
+    });
+    &mut slots[index].1
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ledger::slot::Part;
+
+    const TALK: Slot = Slot { family: Family::AgentTalk, part: Part::Whole };
+    const CALLS: Slot = Slot { family: Family::AgentAnsweredCalls, part: Part::Whole };
+
+    fn total(state: &EntityState, slot: Slot) -> Amount {
+        state.totals.iter().find(|(known, _)| *known == slot).map_or(Amount::ZERO, |(_, amount)| *amount)
+    }
+
+    proptest! {
+        /// Whatever arrives in whatever order, the counter is the sum of the highest per bucket, and never falls.
+        #[test]
+        fn the_total_is_the_sum_of_the_highest(readings in prop::collection::vec((0_i8..4, 0_u64..1000), 0..60), fold_at in 0_usize..60) {
+            let mut state = EntityState::default();
+            let mut highest = [0_u64; 4];
+            let mut folded = false;
+            let mut last = Amount::ZERO;
+            for (index, (day, value)) in readings.into_iter().enumerate() {
+                if index == fold_at {
+                    state.fold(|key| *key == Key::Day(date(2026, 1, 1)));
+                    folded = true;
+                }
+                if folded && day == 0 {
+                    continue; // a settled day is never read again
+                }
+                state.record(Key::Day(date(2026, 1, 1 + day)), TALK, Amount::whole(value));
+                let slot = &mut highest[day as usize];
+                *slot = (*slot).max(value);
+                prop_assert!(total(&state, TALK) >= last);
+                last = total(&state, TALK);
+                prop_assert_eq!(last, Amount::whole(highest.iter().sum()));
+            }
+        }
+
+        /// Observations count once per call, however often the call is read.
+        #[test]
+        fn a_call_is_observed_once(calls in prop::collection::vec((0_u64..10, 0_u64..5000), 0..60)) {
+            let mut state = EntityState::default();
+            let mut first = BTreeMap::new();
+            for (id, talk) in calls {
+                state.observe(Key::Call(date(2026, 1, 1), id), Family::CampaignTalkTime, Amount::whole(talk));
+                first.entry(id).or_insert(talk);
+            }
+            let sum = total(&state, Slot { family: Family::CampaignTalkTime, part: Part::Whole });
+            prop_assert_eq!(sum, Amount::whole(first.values().sum()));
+            let count: Amount = state.totals.iter().filter(|(slot, _)| matches!(slot.part, Part::Bucket(_))).map(|(_, n)| *n).sum();
+            prop_assert_eq!(count, Amount::whole(first.len() as u64));
+        }
+    }
+
+    #[test]
+    fn a_fall_is_counted_once_and_once_more_when_it_falls_further() {
+        let mut state = EntityState::default();
+        let day = Key::Day(date(2026, 1, 1));
+        let falls: Vec<_> = [100, 90, 90, 95, 80, 80, 100, 120, 110]
+            .into_iter()
+            .map(|value| state.record(day, TALK, Amount::whole(value)))
+            .collect();
+        assert_eq!(falls, [false, true, false, false, true, false, false, false, true]);
+        assert_eq!(total(&state, TALK), Amount::whole(120));
+    }
+
+    #[test]
+    fn sessions_add_up_and_stale_nodes_do_not() {
+        let mut state = EntityState::default();
+        let mut read =
+            |talk, calls, at| state.record_session(&[(TALK, Amount::whole(talk)), (CALLS, Amount::whole(calls))], at);
+        assert_eq!(read(4000, 20, 1_000_000), 0, "first contact takes the session as it stands");
+        assert_eq!(read(4100, 21, 1_000_030), 0);
+        assert_eq!(read(4000, 20, 1_000_060), 2, "4000 s cannot have been talked since: a stale node");
+        assert_eq!(read(4000, 20, 1_000_090), 0, "and is not counted twice");
+        assert_eq!(read(4130, 22, 1_000_120), 0);
+        assert_eq!(read(20, 1, 1_030_000), 0, "a new sign-in");
+        assert_eq!(read(0, 0, 1_030_500), 0, "and another");
+        assert_eq!(read(7, 1, 1_030_530), 0);
+        assert_eq!(total(&state, TALK), Amount::whole(4130 + 20 + 7));
+        assert_eq!(total(&state, CALLS), Amount::whole(22 + 1 + 1));
+    }
+}

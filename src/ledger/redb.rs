@@ -1,0 +1,219 @@
+//! The embedded store: one redb file, one table. redb syncs at commit, keeps a checksum of every page and rolls an
+//! unfinished transaction back when it is opened after a crash.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use redb::backends::InMemoryBackend;
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableDefinition, TableError,
+};
+
+use super::store::{Store, StoreError, Writes};
+
+const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("ledger");
+const FILE: &str = "state.redb";
+/// The ledger keeps its own copy of everything: redb needs little.
+const CACHE: usize = 4 << 20;
+
+/// A redb file in a directory.
+#[derive(Debug)]
+pub struct RedbStore {
+    path: PathBuf,
+    /// None after a failed write, until it is opened again.
+    database: Option<Database>,
+}
+
+impl RedbStore {
+    /// Opens the file in `folder`, or makes it. What cannot be read is never overwritten.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(folder)
+            .map_err(|error| StoreError::Open { path: folder.display().to_string(), cause: error.to_string() })?;
+        let path = folder.join(FILE);
+        if !path.exists() {
+            create(folder, &path)?;
+        }
+        check(&path)?;
+        let database = open(&path)?;
+        Ok(Self { path, database: Some(database) })
+    }
+
+    fn write_error(&self, cause: &dyn std::fmt::Display) -> StoreError {
+        StoreError::Write { path: self.path.display().to_string(), cause: cause.to_string() }
+    }
+
+    fn database(&mut self) -> Result<&Database, StoreError> {
+        if self.database.is_none() {
+            if !self.path.exists() {
+                return Err(self.write_error(&"the file is gone"));
+            }
+            self.database = Some(open(&self.path)?);
+        }
+        self.database.as_ref().ok_or_else(|| self.write_error(&"closed"))
+    }
+}
+
+impl Store for RedbStore {
+    fn read(&mut self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let path = self.path.clone();
+        let database = self.database()?;
+        guard(&path, || {
+            let damaged = |error: &dyn std::fmt::Display| StoreError::Damaged {
+                path: path.display().to_string(),
+                cause: error.to_string(),
+            };
+            let transaction = database.begin_read().map_err(|error| damaged(&error))?;
+            let table = match transaction.open_table(TABLE) {
+                Ok(table) => table,
+                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                Err(error) => return Err(damaged(&error)),
+            };
+            let mut found = Vec::new();
+            for pair in table.range(prefix..).map_err(|error| damaged(&error))? {
+                let (key, value) = pair.map_err(|error| damaged(&error))?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
+                found.push((key.value().to_owned(), value.value().to_vec()));
+            }
+            Ok(found)
+        })
+    }
+
+    fn commit(&mut self, writes: &Writes) -> Result<(), StoreError> {
+        let result = self.database().map_err(|error| error.to_string()).and_then(|database| write(database, writes));
+        result.map_err(|cause| {
+            // redb refuses to go on after a failed write: the file is opened anew at the next one.
+            self.database = None;
+            self.write_error(&cause)
+        })
+    }
+}
+
+fn write(database: &Database, writes: &Writes) -> Result<(), String> {
+    let transaction = database.begin_write().map_err(|error| error.to_string())?;
+    {
+        let mut table = transaction.open_table(TABLE).map_err(|error| error.to_string())?;
+        for (key, value) in writes {
+            match value {
+                Some(value) => table.insert(key.as_str(), value.as_slice()).map_err(|error| error.to_string())?,
+                None => table.remove(key.as_str()).map_err(|error| error.to_string())?,
+            };
+        }
+    }
+    transaction.commit().map_err(|error| error.to_string())
+}
+
+/// Made aside and renamed, so that a file under the right name was once complete: an empty one is damage.
+fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
+    let open_error = |cause: String| StoreError::Open { path: path.display().to_string(), cause };
+    let aside = folder.join(format!("{FILE}.new"));
+    if aside.exists() {
+        fs::remove_file(&aside).map_err(|error| open_error(error.to_string()))?;
+    }
+    let database =
+        Builder::new().set_cache_size(CACHE).create(&aside).map_err(|error| open_error(error.to_string()))?;
+    write(&database, &Vec::new()).map_err(open_error)?;
+    drop(database);
+    fs::rename(&aside, path).map_err(|error| open_error(error.to_string()))?;
+    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| open_error(error.to_string()))
+}
+
+/// Checks every page before the file is opened for writing, in a copy in memory: opening it would already write to it.
+fn check(path: &Path) -> Result<(), StoreError> {
+    let name = || path.display().to_string();
+    let open_error = |error: &std::io::Error| StoreError::Open { path: name(), cause: error.to_string() };
+    let file = fs::File::open(path).map_err(|error| open_error(&error))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(fs::TryLockError::WouldBlock) => return Err(StoreError::Locked { path: name() }),
+        Err(fs::TryLockError::Error(error)) => return Err(open_error(&error)),
+    }
+    let bytes = fs::read(path).map_err(|error| open_error(&error))?;
+    if bytes.is_empty() {
+        return Err(StoreError::Damaged { path: name(), cause: "the file is empty".to_owned() });
+    }
+    guard(path, || {
+        let memory = InMemoryBackend::new();
+        let filled = memory.set_len(bytes.len() as u64).and_then(|()| memory.write(0, &bytes));
+        filled.map_err(|error| open_error(&error))?;
+        drop(bytes);
+        let mut copy =
+            Builder::new().set_cache_size(CACHE).create_with_backend(memory).map_err(|error| explain(path, &error))?;
+        // False means that an unfinished transaction was rolled back, as after any crash.
+        copy.check_integrity().map_err(|error| explain(path, &error)).map(drop)
+    })
+}
+
+fn open(path: &Path) -> Result<Database, StoreError> {
+    guard(path, || Builder::new().set_cache_size(CACHE).open(path).map_err(|error| explain(path, &error)))
+}
+
+fn explain(path: &Path, error: &DatabaseError) -> StoreError {
+    let path = path.display().to_string();
+    match error {
+        DatabaseError::DatabaseAlreadyOpen => StoreError::Locked { path },
+        DatabaseError::Storage(StorageError::Io(io)) if io.kind() != std::io::ErrorKind::InvalidData => {
+            StoreError::Open { path, cause: io.to_string() }
+        }
+        other => StoreError::Damaged { path, cause: other.to_string() },
+    }
+}
+
+/// redb asserts what it reads: a damaged page can panic instead of giving an error.
+fn guard<T>(path: &Path, action: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(action)).unwrap_or_else(|_| {
+        Err(StoreError::Damaged { path: path.display().to_string(), cause: "its pages do not fit together".to_owned() })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(key: &str, value: &str) -> (String, Option<Vec<u8>>) {
+        (key.to_owned(), Some(value.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn keeps_what_was_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = RedbStore::open(folder.path()).unwrap();
+        store.commit(&vec![pair("a1", "x"), pair("a2", "y"), pair("b", "z")]).unwrap();
+        store.commit(&vec![("a1".to_owned(), None)]).unwrap();
+        drop(store);
+        let mut store = RedbStore::open(folder.path()).unwrap();
+        assert_eq!(store.read("a").unwrap(), [("a2".to_owned(), b"y".to_vec())]);
+    }
+
+    #[test]
+    fn a_second_process_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = RedbStore::open(folder.path()).unwrap();
+        assert!(matches!(RedbStore::open(folder.path()), Err(StoreError::Locked { .. })));
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_and_left_alone() {
+        for damage in ["empty", "text", "flipped"] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut store = RedbStore::open(folder.path()).unwrap();
+            store.commit(&(0..500).map(|n| pair(&format!("k{n:04}"), &"v".repeat(200))).collect()).unwrap();
+            drop(store);
+            let path = folder.path().join(FILE);
+            let mut bytes = fs::read(&path).unwrap();
+            match damage {
+                "empty" => bytes.clear(),
+                "text" => bytes = b"this is no database".to_vec(),
+                _ => {
+                    let middle = bytes.windows(50).position(|window| window.iter().all(|b| *b == b'v')).unwrap();
+                    bytes[middle + 10] ^= 0x55;
+                }
+            }
+            fs::write(&path, &bytes).unwrap();
+            let error = RedbStore::open(folder.path()).unwrap_err();
+            assert!(matches!(error, StoreError::Damaged { .. }), "{damage}: {error}");
+            assert!(fs::read(&path).unwrap() == bytes, "{damage}: the file was touched");
+        }
+    }
+}
