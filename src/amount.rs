@@ -45,6 +45,11 @@ impl Amount {
         self.0 as f64 / SCALE as f64
     }
 
+    /// The whole number, if it is one.
+    pub const fn as_whole(self) -> Option<u64> {
+        if self.0 % SCALE == 0 { Some(self.0 / SCALE) } else { None }
+    }
+
     /// What `self` has above `other`, zero if nothing.
     #[must_use]
     pub const fn above(self, other: Self) -> Self {

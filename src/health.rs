@@ -1,11 +1,21 @@
-//! The exporter's own figures: polls, failures and requests. Events are counted and logged by one function each, so
-//! that the two cannot drift.
+//! The exporter's own figures: polls, failures and requests, and what the landing page says of each report. An event is
+//! counted and logged by one function, so that the two cannot drift.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::histogram::Histogram;
+use tracing::{debug, info, warn};
+
+use crate::amount::Amount;
+use crate::catalogue::{Family, Kind};
+use crate::failure::{Failure, REASONS, Reason};
+use crate::ledger::Applied;
+use crate::page::{Block, Sample, Value, process};
+use crate::reading::Reading;
 
 /// Handles of one API of one account.
 #[derive(Debug, Clone)]
@@ -14,25 +24,287 @@ pub struct ApiMeter {
     pub requests: Counter,
     /// Their latency, shared by all accounts of the vendor.
     pub duration: Histogram,
-    /// Time spent waiting for the account's rate limit.
+    /// Time spent waiting for the account's rate limit, shared by its APIs.
     pub wait: Counter<f64, std::sync::atomic::AtomicU64>,
+}
+
+/// Which report of which account.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReportId {
+    /// Vendor label.
+    pub vendor: &'static str,
+    /// Account label.
+    pub account: Arc<str>,
+    /// Report label.
+    pub report: &'static str,
+}
+
+/// What is known of one report.
+#[derive(Debug, Clone, Default)]
+pub struct ReportHealth {
+    /// Whether the last poll succeeded; none before the first one ended.
+    pub up: Option<bool>,
+    /// Time between two polls.
+    pub interval: Duration,
+    /// When a poll last succeeded.
+    pub last_success: Option<Timestamp>,
+    /// What the last poll failed of, if it did.
+    pub last_failure: Option<Failure>,
+    last_duration: Duration,
+    polls: u64,
+    skipped: u64,
+    rejected: u64,
+    revisions: u64,
+    lost_days: u64,
+    failures: BTreeMap<Reason, u64>,
+    entity_failures: BTreeMap<Reason, u64>,
+    /// Reasons of the last poll's entity failures: only a new one is worth a warning.
+    entity_reasons: Vec<(Reason, Option<String>)>,
 }
 
 /// All health figures. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Health(Arc<Mutex<BTreeMap<(String, String, String), ApiMeter>>>);
+pub struct Health(Arc<Mutex<Inner>>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    reports: BTreeMap<ReportId, ReportHealth>,
+    requests: BTreeMap<(&'static str, Arc<str>, &'static str), Counter>,
+    durations: BTreeMap<(&'static str, &'static str), Histogram>,
+    waits: BTreeMap<(&'static str, Arc<str>), Counter<f64, std::sync::atomic::AtomicU64>>,
+    guids_changed: BTreeMap<(&'static str, Arc<str>), Timestamp>,
+    backlogs: BTreeMap<(&'static str, Arc<str>), (usize, Option<i64>)>,
+    loaded_at: Option<Timestamp>,
+}
+
+// === impl Health ===
 
 impl Health {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The handles of `api`, made at first use.
     pub fn api(&self, vendor: &'static str, account: &str, api: &'static str) -> ApiMeter {
-        let mut meters = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        meters
-            .entry((vendor.to_owned(), account.to_owned(), api.to_owned()))
-            .or_insert_with(|| ApiMeter {
-                requests: Counter::default(),
-                duration: Histogram::new([0.1, 1.0]),
-                wait: Counter::default(),
-            })
-            .clone()
+        let bounds: &[f64] = match Family::ApiRequestDuration.spec().kind {
+            Kind::Histogram(bounds) => bounds,
+            Kind::Counter | Kind::Gauge => &[],
+        };
+        let account: Arc<str> = account.into();
+        let mut inner = self.lock();
+        ApiMeter {
+            requests: inner.requests.entry((vendor, Arc::clone(&account), api)).or_default().clone(),
+            duration: inner
+                .durations
+                .entry((vendor, api))
+                .or_insert_with(|| Histogram::new(bounds.iter().copied()))
+                .clone(),
+            wait: inner.waits.entry((vendor, account)).or_default().clone(),
+        }
     }
+
+    /// The configuration was loaded.
+    pub fn loaded(&self, now: Timestamp) {
+        self.lock().loaded_at = Some(now);
+    }
+
+    /// A report exists; its counters begin at zero. `last_success` is what the state says.
+    pub fn register(&self, id: &ReportId, interval: Duration, last_success: Option<Timestamp>) {
+        let report = ReportHealth {
+            interval,
+            last_success,
+            failures: REASONS.iter().filter(|reason| **reason != Reason::Expired).map(|reason| (*reason, 0)).collect(),
+            entity_failures: REASONS.iter().map(|reason| (*reason, 0)).collect(),
+            ..ReportHealth::default()
+        };
+        self.lock().reports.insert(id.clone(), report);
+    }
+
+    fn with(&self, id: &ReportId, change: impl FnOnce(&mut ReportHealth)) {
+        if let Some(report) = self.lock().reports.get_mut(id) {
+            change(report);
+        }
+    }
+
+    /// A poll began.
+    pub fn poll_started(&self, id: &ReportId) {
+        self.with(id, |report| report.polls += 1);
+    }
+
+    /// A poll was due while the last one had not finished.
+    pub fn poll_skipped(&self, id: &ReportId) {
+        self.with(id, |report| report.skipped += 1);
+        debug!(vendor = id.vendor, account = %id.account, report = id.report, "poll skipped, the previous one has not finished");
+    }
+
+    /// A poll succeeded, and what it read is stored.
+    pub fn poll_succeeded(&self, id: &ReportId, at: Timestamp, took: Duration, reading: &Reading, applied: Applied) {
+        self.entities_failed(id, reading);
+        self.with(id, |report| {
+            if report.up != Some(true) {
+                info!(vendor = id.vendor, account = %id.account, report = id.report, read = reading.read, "report is up");
+            }
+            report.up = Some(true);
+            report.last_success = Some(at);
+            report.last_failure = None;
+            report.last_duration = took;
+            report.revisions += applied.revisions;
+            report.lost_days += applied.lost_days;
+        });
+        if applied.lost_days > 0 {
+            warn!(vendor = id.vendor, account = %id.account, report = id.report, days = applied.lost_days, "days lay beyond backfill and are lost");
+        }
+        if reading.source_changed {
+            self.lock().guids_changed.insert((id.vendor, Arc::clone(&id.account)), at);
+        }
+    }
+
+    /// A poll failed as a whole; `reading` is what it had got, if it got that far.
+    pub fn poll_failed(&self, id: &ReportId, took: Duration, failure: &Failure, reading: Option<&Reading>) {
+        if let Some(reading) = reading {
+            self.entities_failed(id, reading);
+        }
+        self.with(id, |report| {
+            let reason = failure.reason.label();
+            let status = failure.status.unwrap_or_default();
+            let place = failure.place.as_deref().unwrap_or_default();
+            if report.last_failure.as_ref().is_some_and(|last| last.reason == failure.reason) {
+                debug!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "poll failed");
+            } else {
+                warn!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "poll failed");
+            }
+            report.up = Some(false);
+            report.last_duration = took;
+            report.last_failure = Some(failure.clone());
+            *report.failures.entry(failure.reason).or_default() += 1;
+        });
+    }
+
+    fn entities_failed(&self, id: &ReportId, reading: &Reading) {
+        self.with(id, |report| {
+            report.rejected += reading.rejected;
+            if reading.rejected > 0 {
+                debug!(vendor = id.vendor, account = %id.account, report = id.report, rows = reading.rejected, "rows rejected");
+            }
+            let mut reasons = Vec::new();
+            for failure in &reading.failures {
+                *report.entity_failures.entry(failure.reason).or_default() += 1;
+                let kind = (failure.reason, failure.place.clone());
+                if reasons.contains(&kind) {
+                    continue;
+                }
+                let reason = failure.reason.label();
+                let status = failure.status.unwrap_or_default();
+                let place = failure.place.as_deref().unwrap_or_default();
+                if report.entity_reasons.contains(&kind) {
+                    debug!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "entities failed");
+                } else {
+                    warn!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "entities failed");
+                }
+                reasons.push(kind);
+            }
+            report.entity_reasons = reasons;
+        });
+    }
+
+    /// How many calls of the account wait for their figures, and since when the oldest does.
+    pub fn backlog(&self, id: &ReportId, calls: usize, oldest: Option<i64>) {
+        self.lock().backlogs.insert((id.vendor, Arc::clone(&id.account)), (calls, oldest));
+    }
+
+    /// Whether every report was tried once.
+    pub fn ready(&self) -> bool {
+        self.lock().reports.values().all(|report| report.up.is_some())
+    }
+
+    /// Every report, for the landing page.
+    pub fn reports(&self) -> Vec<(ReportId, ReportHealth)> {
+        self.lock().reports.iter().map(|(id, report)| (id.clone(), report.clone())).collect()
+    }
+
+    /// The exporter's own block of the page.
+    pub fn block(&self, vendor_series: usize) -> Block {
+        let mut samples = process::samples();
+        let inner = self.lock();
+        for (id, report) in &inner.reports {
+            add_report(&mut samples, id, report);
+        }
+        let mut add =
+            |family, labels: Vec<(&'static str, Arc<str>)>, value| samples.push(Sample { family, labels, value });
+        for ((vendor, account, api), counter) in &inner.requests {
+            let labels = vec![("vendor", (*vendor).into()), ("account", Arc::clone(account)), ("api", (*api).into())];
+            add(Family::ApiRequests, labels, Value::Counter(Amount::whole(counter.get())));
+        }
+        for ((vendor, api), histogram) in &inner.durations {
+            let labels = vec![("vendor", (*vendor).into()), ("api", (*api).into())];
+            add(Family::ApiRequestDuration, labels, Value::Live(histogram.clone()));
+        }
+        let account_labels = |vendor: &'static str, account: &Arc<str>| {
+            vec![("vendor", vendor.into()), ("account", Arc::clone(account))]
+        };
+        for ((vendor, account), wait) in &inner.waits {
+            add(Family::ApiBudgetWait, account_labels(vendor, account), Value::Seconds(wait.get()));
+        }
+        for ((vendor, account), at) in &inner.guids_changed {
+            add(Family::GuidsChanged, account_labels(vendor, account), Value::Gauge(seconds(*at)));
+        }
+        for ((vendor, account), (calls, oldest)) in &inner.backlogs {
+            #[expect(clippy::cast_precision_loss, reason = "a count, and seconds since the epoch")]
+            {
+                add(Family::PendingCalls, account_labels(vendor, account), Value::Gauge(*calls as f64));
+                if let Some(oldest) = oldest {
+                    add(Family::OldestPendingCall, account_labels(vendor, account), Value::Gauge(*oldest as f64));
+                }
+            }
+        }
+        if let Some(loaded) = inner.loaded_at {
+            add(Family::ConfigReloadOk, Vec::new(), Value::Gauge(1.0));
+            add(Family::ConfigReloadTime, Vec::new(), Value::Gauge(seconds(loaded)));
+        }
+        drop(inner);
+        let build = vec![
+            ("version", env!("CARGO_PKG_VERSION").into()),
+            ("revision", env!("REVISION").into()),
+            ("rust_version", env!("RUST_VERSION").into()),
+        ];
+        add(Family::BuildInfo, build, Value::Gauge(1.0));
+        #[expect(clippy::cast_precision_loss, reason = "a count of series")]
+        add(Family::ExporterSeries, Vec::new(), Value::Gauge(vendor_series as f64));
+        Block::encode(samples)
+    }
+}
+
+fn add_report(samples: &mut Vec<Sample>, id: &ReportId, report: &ReportHealth) {
+    let labels =
+        || vec![("vendor", id.vendor.into()), ("account", Arc::clone(&id.account)), ("report", id.report.into())];
+    let mut add = |family, value| samples.push(Sample { family, labels: labels(), value });
+    for (family, count) in [
+        (Family::Polls, report.polls),
+        (Family::PollsSkipped, report.skipped),
+        (Family::RejectedRecords, report.rejected),
+        (Family::Revisions, report.revisions),
+        (Family::LostDays, report.lost_days),
+    ] {
+        add(family, Value::Counter(Amount::whole(count)));
+    }
+    if let Some(up) = report.up {
+        add(Family::Up, Value::Gauge(f64::from(u8::from(up))));
+        add(Family::LastPollDuration, Value::Gauge(report.last_duration.as_secs_f64()));
+    }
+    if let Some(at) = report.last_success {
+        add(Family::LastSuccess, Value::Gauge(seconds(at)));
+    }
+    let by_reason = [(Family::PollFailures, &report.failures), (Family::EntityFailures, &report.entity_failures)];
+    for (family, counts) in by_reason {
+        for (reason, count) in counts {
+            let mut labels = labels();
+            labels.push(("reason", reason.label().into()));
+            samples.push(Sample { family, labels, value: Value::Counter(Amount::whole(*count)) });
+        }
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since the epoch stay far below 2^53")]
+fn seconds(at: Timestamp) -> f64 {
+    at.as_millisecond() as f64 / 1000.0
 }

@@ -10,5 +10,7 @@ pub mod config;
 pub mod failure;
 pub mod health;
 pub mod ledger;
+pub mod page;
+pub mod poll;
 pub mod reading;
 pub mod vendors;

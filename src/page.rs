@@ -1,0 +1,128 @@
+//! The page: what every scrape reads. A poll encodes its own report's samples once, into a block; publishing is a pointer
+//! swap, so that a scrape sees whole blocks only and waits for nobody. A scrape joins blocks, family by family, in the
+//! order of the catalogue.
+
+mod encode;
+pub mod negotiate;
+pub mod process;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+
+use crate::catalogue::{ALL, Family, Kind};
+pub use encode::{Block, Sample, Value};
+pub use negotiate::Format;
+
+/// All blocks that are shown now.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// One writer at a time: publishing replaces one block of the list.
+    writer: Mutex<()>,
+    blocks: ArcSwap<Vec<Arc<Block>>>,
+}
+
+impl Page {
+    /// A page with room for so many reports.
+    pub fn new(reports: usize) -> Self {
+        let blocks = vec![Arc::new(Block::default()); reports];
+        Self { writer: Mutex::new(()), blocks: ArcSwap::from_pointee(blocks) }
+    }
+
+    /// Shows `block` in place of what the report of that number had shown.
+    pub fn publish(&self, report: usize, block: Block) {
+        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = Vec::clone(&self.blocks.load());
+        if let Some(slot) = blocks.get_mut(report) {
+            *slot = Arc::new(block);
+        }
+        self.blocks.store(Arc::new(blocks));
+    }
+
+    /// Vendor series that are shown now.
+    pub fn series(&self) -> usize {
+        self.blocks.load().iter().map(|block| block.series()).sum()
+    }
+
+    /// The whole page; `health` is the exporter's own block.
+    pub fn render(&self, format: Format, health: &Block) -> String {
+        let blocks = self.blocks.load();
+        let size: usize = blocks.iter().map(|block| block.size()).sum();
+        let mut page = String::with_capacity(size + health.size() + 16 * 1024);
+        for family in ALL.iter().copied() {
+            let mut parts =
+                blocks.iter().map(|block| &**block).chain([health]).filter_map(|block| block.part(family)).peekable();
+            if parts.peek().is_some() {
+                write_header(&mut page, family, format);
+                parts.for_each(|part| page.push_str(part));
+            }
+        }
+        if format == Format::OpenMetrics {
+            page.push_str("# EOF\n");
+        }
+        page
+    }
+}
+
+/// HELP, TYPE and, in OpenMetrics, UNIT. The help texts of the catalogue need no escaping, which its tests hold.
+fn write_header(page: &mut String, family: Family, format: Format) {
+    let spec = family.spec();
+    let full = spec.full_name();
+    let open = format == Format::OpenMetrics;
+    let (name, kind) = match spec.kind {
+        Kind::Counter if open => (full.trim_end_matches("_total"), "counter"),
+        Kind::Counter => (full.as_str(), "counter"),
+        Kind::Gauge => (full.as_str(), "gauge"),
+        Kind::Histogram(_) => (full.as_str(), "histogram"),
+    };
+    for part in ["# HELP ", name, " ", spec.help, "\n# TYPE ", name, " ", kind, "\n"] {
+        page.push_str(part);
+    }
+    if open && let Some(unit) = spec.unit() {
+        for part in ["# UNIT ", name, " ", unit, "\n"] {
+            page.push_str(part);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amount::Amount;
+
+    fn sample(family: Family, agent: &str, value: Value) -> Sample {
+        Sample { family, labels: vec![("vendor", "v".into()), ("account", "a".into()), ("agent", agent.into())], value }
+    }
+
+    #[test]
+    fn one_family_of_two_reports_stands_together_under_one_header() {
+        let page = Page::new(2);
+        let talk = |agent: &str, n| sample(Family::AgentTalk, agent, Value::Counter(Amount::whole(n)));
+        page.publish(0, Block::encode(vec![talk("z", 1), talk("b \"q\" \\ \n", 2)]));
+        page.publish(1, Block::encode(vec![talk("y", 3), sample(Family::AgentSignedIn, "y", Value::Gauge(1.0))]));
+        let text = page.render(Format::Text004, &Block::default());
+        assert_eq!(text.matches("# TYPE contact_center_agent_talk_seconds_total counter").count(), 1);
+        assert!(text.contains(r#"agent_talk_seconds_total{vendor="v",account="a",agent="b \"q\" \\ \n"} 2"#), "{text}");
+        assert!(!text.contains("# EOF") && !text.contains("# UNIT"));
+        let open = page.render(Format::OpenMetrics, &Block::default());
+        assert!(open.contains(
+            "# TYPE contact_center_agent_talk_seconds counter\n# UNIT contact_center_agent_talk_seconds seconds\n"
+        ));
+        assert!(open.ends_with("# EOF\n"));
+        assert_eq!(page.series(), 4);
+        page.publish(1, Block::default());
+        assert_eq!(page.series(), 2);
+    }
+
+    #[test]
+    fn histograms_are_cumulative_and_end_with_infinity() {
+        let page = Page::new(1);
+        let value = Value::Histogram { sum: 61.0, buckets: vec![(5.0, 1), (60.0, 0), (f64::INFINITY, 2)] };
+        page.publish(0, Block::encode(vec![sample(Family::CampaignTalkTime, "c", value)]));
+        let text = page.render(Format::Text004, &Block::default());
+        for line in [r#"_bucket{le="5.0","#, r#"_bucket{le="60.0","#, r#"_bucket{le="+Inf","#] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        assert!(text.contains("_count{vendor=\"v\",account=\"a\",agent=\"c\"} 3\n"));
+    }
+}

@@ -1,0 +1,69 @@
+//! `process_*`, as every Prometheus client has them, from /proc.
+
+use std::fs;
+
+use super::{Sample, Value};
+use crate::catalogue::Family;
+
+/// Kernel ticks per second; 100 on every Linux that Rust runs on.
+const TICKS: f64 = 100.0;
+const PAGE_BYTES: f64 = 4096.0;
+
+/// What /proc says of this process; nothing where there is no /proc.
+pub fn samples() -> Vec<Sample> {
+    let mut samples = Vec::new();
+    let mut add = |family, value| samples.push(Sample { family, labels: Vec::new(), value });
+    // Fields after the command in parentheses, which may hold anything.
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<f64> = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0.0)).collect())
+        .unwrap_or_default();
+    // Numbers as in proc(5), which counts from 1 and has pid, comm and state before these.
+    let field = |number: usize| fields.get(number - 4).copied();
+    if let (Some(user), Some(system), Some(start), Some(virt), Some(resident)) =
+        (field(14), field(15), field(22), field(23), field(24))
+    {
+        add(Family::ProcessCpu, Value::Seconds((user + system) / TICKS));
+        add(Family::ProcessVirtual, Value::Gauge(virt));
+        add(Family::ProcessResident, Value::Gauge(resident * PAGE_BYTES));
+        if let Some(boot) = boot_time() {
+            add(Family::ProcessStart, Value::Gauge(boot + start / TICKS));
+        }
+    }
+    if let Ok(open) = fs::read_dir("/proc/self/fd") {
+        #[expect(clippy::cast_precision_loss, reason = "a count of open files")]
+        add(Family::ProcessOpenFds, Value::Gauge(open.count() as f64));
+    }
+    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let limit =
+        limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok());
+    if let Some(limit) = limit {
+        add(Family::ProcessMaxFds, Value::Gauge(limit));
+    }
+    samples
+}
+
+fn boot_time() -> Option<f64> {
+    fs::read_to_string("/proc/stat").ok()?.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_how_large_this_process_is() {
+        let samples = samples();
+        let gauge = |family| {
+            samples.iter().find_map(|sample| match sample.value {
+                Value::Gauge(value) if sample.family == family => Some(value),
+                _ => None,
+            })
+        };
+        assert!(gauge(Family::ProcessResident).unwrap() > 1e5);
+        assert!(gauge(Family::ProcessOpenFds).unwrap() >= 3.0);
+        assert!(gauge(Family::ProcessStart).unwrap() > 1.6e9);
+        assert!(gauge(Family::ProcessMaxFds).unwrap() > 3.0);
+    }
+}
