@@ -131,24 +131,17 @@ impl Task {
 
     /// Has a finished poll stored and told; true if it succeeded.
     async fn finish(&self, poll: Running, result: Result<Reading, Failure>, gauges: &mut Gauges) -> bool {
-        let (reading, verdict) = match result {
-            Ok(reading) => {
-                let verdict = reading.verdict();
-                (Some(reading), verdict)
+        let (reading, stored) = match result.map(|reading| (reading.verdict(), reading)) {
+            Ok((Ok(()), reading)) => {
+                let (reading, stored) = self.store(reading, poll.now, poll.due).await;
+                (Some(reading), stored)
             }
+            Ok((Err(failure), reading)) => (Some(reading), Err(failure)),
             Err(failure) => (None, Err(failure)),
         };
-        let stored = match (reading, verdict) {
-            (Some(reading), Ok(())) => {
-                let (reading, stored) = self.store(reading, poll.now, poll.due).await;
-                stored.map(|applied| (reading.clone(), applied)).map_err(|failure| (failure, Some(reading)))
-            }
-            (reading, Err(failure)) => Err((failure, reading)),
-            (None, Ok(())) => return false,
-        };
         let took = poll.started.elapsed();
-        match stored {
-            Ok((reading, applied)) => {
+        match (reading, stored) {
+            (Some(reading), Ok(applied)) => {
                 gauges.take_in(&reading, &self.book);
                 self.health.poll_succeeded(&self.id, poll.now, took, &reading, applied);
                 if matches!(self.setup.calendar, Calendar::Calls { .. }) {
@@ -157,7 +150,8 @@ impl Task {
                 }
                 true
             }
-            Err((failure, reading)) => {
+            (reading, stored) => {
+                let failure = stored.err().unwrap_or(Failure::new(Reason::Internal, "nothing was read"));
                 self.health.poll_failed(&self.id, took, &failure, reading.as_ref());
                 false
             }

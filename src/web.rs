@@ -1,0 +1,153 @@
+//! The HTTP side: routes and limits. It reads the page and health and owns no data; a scrape never causes a vendor
+//! request. The caller binds the socket and owns the stop signal, so that the whole program runs in a test on port 0.
+
+mod landing;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::health::Health;
+use crate::page::{Page, negotiate};
+
+/// Requests served at once; more are told to come back.
+const MAX_REQUESTS: usize = 40;
+/// Time for the headers of a request.
+const HEADER_TIME: Duration = Duration::from_secs(10);
+/// Size of the headers of a request; more is answered with 431.
+const HEADER_BYTES: usize = 16 * 1024;
+/// Time for open requests to finish once the stop signal came.
+const DRAIN_TIME: Duration = Duration::from_secs(4);
+/// Pause when no connection can be accepted, as when file descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the routes read.
+#[derive(Debug)]
+pub struct Site {
+    /// The metrics.
+    pub page: Arc<Page>,
+    /// The exporter's own figures.
+    pub health: Health,
+    /// Wall time, for ages.
+    pub clock: Clock,
+    /// Path of the metrics.
+    pub telemetry_path: String,
+    limit: Semaphore,
+}
+
+type Body = Full<Bytes>;
+
+impl Site {
+    /// A site over these.
+    pub fn new(page: Arc<Page>, health: Health, clock: Clock, telemetry_path: String) -> Self {
+        Self { page, health, clock, telemetry_path, limit: Semaphore::new(MAX_REQUESTS) }
+    }
+
+    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        // Health is always answered, however busy the rest is.
+        let health = match path {
+            "/-/healthy" => Some((StatusCode::OK, "healthy\n")),
+            "/-/ready" if self.health.ready() => Some((StatusCode::OK, "ready\n")),
+            "/-/ready" => Some((StatusCode::SERVICE_UNAVAILABLE, "not every report was tried yet\n")),
+            _ => None,
+        };
+        let page = path == "/" || path == "/api/v1/reports" || path == self.telemetry_path;
+        if health.is_none() && !page {
+            return text(StatusCode::NOT_FOUND, "not found; the metrics are linked from /\n");
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        if let Some((status, words)) = health {
+            return text(status, words);
+        }
+        let Ok(_permit) = self.limit.try_acquire() else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once\n");
+        };
+        if path == self.telemetry_path {
+            self.metrics(request.headers())
+        } else if path == "/" {
+            let html = landing::html(&self.health.reports(), self.clock.now(), &self.telemetry_path);
+            respond(StatusCode::OK, "text/html; charset=utf-8", html)
+        } else {
+            respond(StatusCode::OK, "application/json", landing::json(&self.health.reports()))
+        }
+    }
+
+    fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
+        let accept: Vec<&str> =
+            headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
+        let choice = negotiate::negotiate(&accept.join(","));
+        let health = self.health.block(self.page.series());
+        let mut response = respond(StatusCode::OK, &choice.content_type(), self.page.render(choice.format, &health));
+        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+        response
+    }
+}
+
+/// Serves `site` on `listener` until `stop`, then lets open requests finish.
+pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationToken) {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let stream = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "connection not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        // A page goes out in one piece: waiting to fill a packet only delays it.
+        let _ = stream.set_nodelay(true);
+        let site = Arc::clone(&site);
+        let service = service_fn(move |request| {
+            let response = site.answer(&request);
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIME)
+            .max_buf_size(HEADER_BYTES)
+            .serve_connection(TokioIo::new(stream), service);
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection ended early");
+            }
+        });
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(DRAIN_TIME, graceful.shutdown()).await;
+}
+
+fn text(status: StatusCode, words: &str) -> Response<Body> {
+    respond(status, "text/plain; charset=utf-8", words.to_owned())
+}
+
+fn respond(status: StatusCode, content_type: &str, body: String) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    if let Ok(value) = HeaderValue::from_str(content_type) {
+        response.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
