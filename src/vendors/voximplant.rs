@@ -1,8 +1,9 @@
 //! Voximplant Management API: the accounts' configuration. Who asks is in [`credentials`], what an error of the vendor's
-//! means in [`errors`], what is asked in [`operator_statistics`].
+//! means in [`errors`], how it writes figures in [`number`], what is asked in [`operator_statistics`].
 
 pub mod credentials;
 pub mod errors;
+pub mod number;
 pub mod operator_statistics;
 
 use std::fmt;
@@ -52,7 +53,7 @@ pub struct Reports {
 
 report_config! {
     /// `operator_statistics:`
-    pub struct OperatorStatistics, default Duration::from_secs(60), {
+    pub struct OperatorStatistics, default Duration::from_mins(1), {
         /// Operators, by `user_id`.
         #[serde(default)]
         pub users: Selection,
@@ -238,7 +239,7 @@ mod tests {
         .unwrap();
         let report = account.reports.operator_statistics.clone().unwrap();
         assert_eq!((report.users.to_string(), report.queues.to_string()), ("7;8".to_owned(), "all".to_owned()));
-        assert_eq!(report.settings().interval, Duration::from_secs(60));
+        assert_eq!(report.settings().interval, Duration::from_mins(1));
         assert_eq!(account.base_url(), "https://api.voximplant.com");
         assert_eq!(account.plan()[0].requests, Some(1));
         for wrong in ["users: any", "users: 7", "queues: [x]", "queues: [-1]", "agents: all"] {
@@ -255,6 +256,31 @@ mod tests {
         assert_eq!(errors.len(), expected.len(), "{errors:?}");
         for (error, part) in errors.iter().zip(expected) {
             assert!(error.contains(part), "{error} has no {part}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_used_is_told_by_its_key_in_the_configuration() {
+        use crate::client::{Client, Http};
+        use crate::clock::Clock;
+        use crate::health::Health;
+
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("bad.json"), "{\"private_key\":\"CANARY\"}").unwrap();
+        for (source, path) in [
+            ("credentials: CANARY", "credentials"),
+            ("credentials_file: none.json", "credentials_file"),
+            ("credentials_file: bad.json", "credentials_file"),
+            ("credentials_env: NO_SUCH_VARIABLE_CCE", "credentials_env"),
+        ] {
+            let yaml = format!("account: a\n{source}\nreports: {{operator_statistics: {{}}}}");
+            let account: Account = serde_yaml::from_str(&yaml).unwrap();
+            let base = BASE_URL.parse().unwrap();
+            let http = Http::new(&account.settings(), "v", folder.path(), &base).unwrap();
+            let client = Client::new(account.settings(), Box::new(http), Clock::system(), Health::default());
+            let error = account.build(&Setup { client: &client, folder: folder.path(), at: "v" }).err().unwrap();
+            assert_eq!(error.path, format!("v.{path}"));
+            assert!(!error.message.contains("CANARY") && !format!("{account:?}").contains("CANARY"), "{error}");
         }
     }
 }

@@ -64,14 +64,12 @@ impl Credentials {
     }
 
     fn parse(text: &str, child: Option<u64>) -> Result<Self, &'static str> {
-        let file: KeyFile =
+        let mut file: KeyFile =
             serde_json::from_str(text).map_err(|_| "expected the JSON of a Voximplant service account's key")?;
-        let file = file.result.map_or(Ok(file.account_id.zip(file.key_id).zip(file.private_key)), |inner| {
-            if inner.result.is_some() {
-                return Err("expected the key's fields at the top or in one `result`");
-            }
-            Ok(inner.account_id.zip(inner.key_id).zip(inner.private_key))
-        })?;
+        if let Some(inner) = file.result.take() {
+            file = *inner;
+        }
+        let file = file.account_id.zip(file.key_id).zip(file.private_key);
         let ((account_id, key_id), private_key) = file.ok_or("the key needs account_id, key_id and private_key")?;
         let own = account_id.as_str().trim().parse::<u64>().ok().filter(|id| *id > 0);
         let account_id = child.or(own).ok_or("account_id is no number")?;

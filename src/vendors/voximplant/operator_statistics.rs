@@ -2,7 +2,6 @@
 //! for. A call's figures may still grow after it first shows; which days are read again, and for how long, the poll
 //! decides. Sums and counts only: the vendor's averages are rounded down.
 
-use std::fmt;
 use std::str::FromStr as _;
 
 use bytes::Bytes;
@@ -13,18 +12,18 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use url::{Url, form_urlencoded};
 
 use super::credentials::Credentials;
 use super::errors;
+use super::number::Number;
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::client::{Answer, Lane, Request};
 use crate::failure::Failure;
 use crate::reading::{Bucket, Entity, Reading};
-use crate::vendors::parse::{Parsed, Text, is_nothing};
+use crate::vendors::parse::{Parsed, Text};
 use crate::vendors::{Poll, Report};
 
 /// The report's name.
@@ -81,9 +80,6 @@ struct Row {
     after_call_work: Number,
 }
 
-/// A JSON number from 0. Anything else is told apart here without failing the row's parse.
-struct Number(Parsed<Amount>);
-
 // === impl Statistics ===
 
 impl Statistics {
@@ -136,17 +132,23 @@ pub fn decode(answer: &Answer, days: &[Date]) -> Result<Reading, Failure> {
         let entity = Entity::agent(operator.user_id.as_str());
         for raw in operator.statistics {
             let row = serde_json::from_str::<Row>(raw.get()).ok();
-            match row.and_then(|row| Some((row.day()?, row.figures()?))) {
-                None => reading.rejected += 1,
-                Some((day, _)) if !days.contains(&day) => {}
-                Some((day, figures)) => {
-                    reading.rows += 1;
-                    let Some(entity) = &entity else { continue };
-                    for (family, amount) in figures {
-                        if let Some(amount) = amount {
-                            reading.figure(family, entity, &Bucket::Day(day), amount);
-                        }
-                    }
+            let Some((day, figures)) = row.and_then(|row| Some((row.day()?, row.figures()))) else {
+                reading.rejected += 1;
+                continue;
+            };
+            if !days.contains(&day) {
+                continue;
+            }
+            // A row with one wrong figure is not trusted for the others.
+            if figures.iter().any(|(_, amount)| *amount == Parsed::Wrong) {
+                reading.rejected += 1;
+                continue;
+            }
+            reading.rows += 1;
+            let Some(entity) = &entity else { continue };
+            for (family, amount) in figures {
+                if let Parsed::Value(amount) = amount {
+                    reading.figure(family, entity, &Bucket::Day(day), amount);
                 }
             }
         }
@@ -162,89 +164,16 @@ impl Row {
         Date::from_str(&self.date).ok().filter(|_| self.date.len() == 10)
     }
 
-    /// None if one of the figures is none.
-    fn figures(&self) -> Option<[(Family, Option<Amount>); 7]> {
-        let answered = self.answered.get()?;
-        Some([
-            (Family::AgentAnsweredCalls, answered),
-            (Family::AgentHandledCalls, answered),
-            (Family::AgentUnanswered, self.unanswered.get()?),
-            (Family::AgentRing, self.ring.get()?),
-            (Family::AgentHandle, self.handle.get()?),
-            (Family::AgentTalk, self.talk.get()?),
-            (Family::AgentAfterCallWork, self.after_call_work.get()?),
-        ])
-    }
-}
-
-// === impl Number ===
-
-impl Number {
-    /// The figure or its absence; none if it is wrong.
-    const fn get(&self) -> Option<Option<Amount>> {
-        match self.0 {
-            Parsed::Value(amount) => Some(Some(amount)),
-            Parsed::Absent => Some(None),
-            Parsed::Wrong => None,
-        }
-    }
-}
-
-impl Default for Number {
-    fn default() -> Self {
-        Self(Parsed::Absent)
-    }
-}
-
-impl<'de> Deserialize<'de> for Number {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Any;
-
-        impl<'de> Visitor<'de> for Any {
-            type Value = Number;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number")
-            }
-
-            #[expect(clippy::cast_precision_loss, reason = "what exceeds 2^53 is refused")]
-            fn visit_u64<E: de::Error>(self, n: u64) -> Result<Number, E> {
-                self.visit_f64(n as f64)
-            }
-
-            fn visit_i64<E: de::Error>(self, n: i64) -> Result<Number, E> {
-                // Only negative numbers come this way.
-                Ok(Number(u64::try_from(n).map_or(Parsed::Wrong, |n| Parsed::Value(Amount::whole(n)))))
-            }
-
-            fn visit_f64<E: de::Error>(self, n: f64) -> Result<Number, E> {
-                Ok(Number(Amount::from_f64(n).map_or(Parsed::Wrong, Parsed::Value)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Number, E> {
-                Ok(Number(if is_nothing(text) { Parsed::Absent } else { Parsed::Wrong }))
-            }
-
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Number, E> {
-                Ok(Number(Parsed::Wrong))
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Number, E> {
-                Ok(Number(Parsed::Absent))
-            }
-
-            fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Number, S::Error> {
-                while list.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Number(Parsed::Wrong))
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Number, M::Error> {
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Number(Parsed::Wrong))
-            }
-        }
-
-        deserializer.deserialize_any(Any)
+    fn figures(&self) -> [(Family, Parsed<Amount>); 7] {
+        [
+            (Family::AgentAnsweredCalls, self.answered.0),
+            (Family::AgentHandledCalls, self.answered.0),
+            (Family::AgentUnanswered, self.unanswered.0),
+            (Family::AgentRing, self.ring.0),
+            (Family::AgentHandle, self.handle.0),
+            (Family::AgentTalk, self.talk.0),
+            (Family::AgentAfterCallWork, self.after_call_work.0),
+        ]
     }
 }
 
@@ -337,8 +266,10 @@ mod tests {
         assert_eq!((reading.rows, reading.figures.len()), (10_000, 70_000));
     }
 
-    /// Keeps what was asked.
-    struct Recorder(Arc<Mutex<Vec<(String, Vec<(String, String)>, Bytes)>>>);
+    type Pairs = Vec<(String, String)>;
+
+    /// Keeps request line, headers and body of what was asked.
+    struct Recorder(Arc<Mutex<Vec<(String, Pairs, Bytes)>>>);
 
     impl Transport for Recorder {
         fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
@@ -351,7 +282,7 @@ mod tests {
         }
     }
 
-    async fn ask(yaml: &str, now: &str, days: &[Date]) -> (String, Vec<(String, String)>, Vec<(String, String)>) {
+    async fn ask(yaml: &str, now: &str, days: &[Date]) -> (String, Pairs, Pairs) {
         let account: super::super::Account = serde_yaml::from_str(yaml).unwrap();
         let sent = Arc::new(Mutex::new(Vec::new()));
         let now = now.parse::<Timestamp>().unwrap();
