@@ -128,6 +128,13 @@ impl Client {
         }))
     }
 
+    /// A client for a source of the operator's own that belongs to this account: its own trust and requests in flight, the
+    /// same clock and metrics.
+    #[must_use]
+    pub fn beside(&self, settings: AccountSettings, transport: Box<dyn Transport>) -> Self {
+        Self::new(settings, transport, self.0.clock.clone(), self.0.health.clone())
+    }
+
     /// The account's settings.
     pub fn settings(&self) -> &AccountSettings {
         &self.0.settings

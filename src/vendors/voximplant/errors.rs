@@ -1,0 +1,165 @@
+//! What an error of Voximplant's means. It stands in the body, ordinarily under HTTP 200, so the body is looked into
+//! first whatever the status is; the vendor's own words are read for a waiting time and otherwise thrown away.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::client::Answer;
+use crate::failure::{Failure, Hold, Reason};
+use crate::vendors::parse::Text;
+
+/// An answer of any method: a result, or one of the two forms of an error.
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    errors: Option<Vec<&'a RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    code: Text,
+    #[serde(default)]
+    msg: Text,
+}
+
+/// The result in an answer, unread.
+pub fn result(answer: &Answer) -> Result<&RawValue, Failure> {
+    let by_status = || Failure::from_status(answer.status);
+    let body: Body<'_> = serde_json::from_slice(&answer.body).map_err(|_| by_status())?;
+    if let Some(error) = body.error.or_else(|| body.errors?.into_iter().next()) {
+        let told = serde_json::from_str::<Told>(error.get()).ok();
+        let failure = told.and_then(|told| classify(told.code.as_str().parse().ok()?, told.msg.as_str()));
+        return Err(match failure {
+            Some(failure) => failure,
+            // An error without a code of the catalogue: a status that says more than 200 decides.
+            None if (200..300).contains(&answer.status) => UNAVAILABLE,
+            None => by_status(),
+        });
+    }
+    body.result.filter(|_| (200..300).contains(&answer.status)).ok_or_else(by_status)
+}
+
+const UNAVAILABLE: Failure = Failure::new(Reason::Unavailable, "the vendor failed to serve the request");
+
+/// The codes of the vendor's catalogue that can concern us.
+fn classify(code: i64, msg: &str) -> Option<Failure> {
+    let (reason, detail) = match code {
+        100 | 131 | 135 | 137 | 447 => (Reason::Auth, "the vendor refused the key: check credentials and account_id"),
+        104 => (Reason::Auth, "the service account's role may not read statistics"),
+        321 => (Reason::Auth, "the vendor does not accept this machine's address for the key"),
+        454..=456 => (Reason::Auth, "the vendor refused the token's times: check this machine's clock"),
+        115 => (Reason::Config, "the vendor does not accept account_id"),
+        117 => (Reason::Config, "the vendor does not know one of `users`"),
+        218 => (Reason::Config, "the vendor does not know one of `queues`"),
+        101..=103 | 105 | 111 | 116 | 123 | 134 | 227..=229 | 233 | 254 | 458 | 485 | 496 | 497 | 525 | 526 => {
+            (Reason::Config, "the vendor refused a parameter: check base_url, `users` and `queues`")
+        }
+        569 => (Reason::Config, "the vendor does not accept so long a range of days: lower `backfill`"),
+        314 | 340 | 416 | 484 => (Reason::RateLimited, "the vendor's rate limit was exceeded"),
+        1 | 2 | 4 | 19 | 162 => return Some(UNAVAILABLE),
+        _ => return None,
+    };
+    let failure = Failure::new(reason, detail);
+    Some(match waiting_time(msg).filter(|_| code == 416) {
+        Some(wait) => failure.with_hold(Hold::For(wait)),
+        None => failure,
+    })
+}
+
+/// `Repeat after N seconds`
+fn waiting_time(msg: &str) -> Option<Duration> {
+    let digits = msg.split(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty())?;
+    digits.parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn read(status: u16, body: impl Into<String>) -> Result<String, Failure> {
+        let answer = Answer { status, retry_after: None, body: Bytes::from(body.into()) };
+        result(&answer).map(|raw| raw.get().to_owned())
+    }
+
+    #[test]
+    fn every_code_has_its_reason_in_both_forms_and_under_any_status() {
+        let table: [(Reason, &[i64]); 4] = [
+            (Reason::Auth, &[100, 104, 131, 135, 137, 321, 447, 454, 455, 456]),
+            (
+                Reason::Config,
+                &[
+                    101, 102, 103, 105, 111, 115, 116, 117, 123, 134, 218, 227, 228, 229, 233, 254, 458, 485, 496, 497,
+                    525, 526, 569,
+                ],
+            ),
+            (Reason::RateLimited, &[314, 340, 416, 484]),
+            (Reason::Unavailable, &[1, 2, 4, 19, 162]),
+        ];
+        for (reason, codes) in table {
+            for code in codes {
+                for status in [200, 400, 401, 429, 500] {
+                    for body in [
+                        format!(r#"{{"error":{{"code":{code},"msg":"CANARY"}}}}"#),
+                        format!(r#"{{"error":{{"msg":"CANARY","code":"{code}","field_name":"user_id"}}}}"#),
+                        format!(r#"{{"errors":[{{"code":{code},"msg":"CANARY"}},{{"code":1,"msg":""}}]}}"#),
+                    ] {
+                        let failure = read(status, body).unwrap_err();
+                        assert_eq!(failure.reason, reason, "{code} under {status}");
+                        assert_eq!(failure.hold, Hold::None);
+                        assert!(!format!("{failure:?} {failure}").contains("CANARY"));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_leaves_the_word_to_the_status() {
+        let body = include_str!("../../../tests/fixtures/voximplant/error_unknown_code.json");
+        for (status, reason) in [(200, Reason::Unavailable), (401, Reason::Auth), (429, Reason::RateLimited)] {
+            assert_eq!(read(status, body).unwrap_err().reason, reason);
+        }
+        for odd in [r#"{"error":"no"}"#, r#"{"error":{}}"#, r#"{"error":{"code":"x","msg":7}}"#] {
+            assert_eq!(read(200, odd).unwrap_err().reason, Reason::Unavailable, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_told_wait_is_obeyed() {
+        let body = include_str!("../../../tests/fixtures/voximplant/error_416.json");
+        assert_eq!(read(200, body).unwrap_err().hold, Hold::For(Duration::from_secs(17)));
+        let untold = read(200, r#"{"error":{"code":416,"msg":"Repeat later"}}"#).unwrap_err();
+        assert_eq!((untold.reason, untold.hold), (Reason::RateLimited, Hold::None));
+    }
+
+    #[test]
+    fn what_is_no_answer_is_judged_by_its_status() {
+        for (status, body, reason) in [
+            (200, "", Reason::Malformed),
+            (200, "<html>busy</html>", Reason::Malformed),
+            (200, r#"{"result":[{"user_id":1"#, Reason::Malformed),
+            (200, "{}", Reason::Malformed),
+            (200, "[]", Reason::Malformed),
+            (200, r#"{"result":null}"#, Reason::Malformed),
+            (401, "<html/>", Reason::Auth),
+            (403, "", Reason::Unavailable),
+            (404, "{}", Reason::Http),
+            (429, "", Reason::RateLimited),
+            (502, "<html/>", Reason::Unavailable),
+            (500, r#"{"result":[]}"#, Reason::Unavailable),
+        ] {
+            assert_eq!(read(status, body).unwrap_err().reason, reason, "{status} {body}");
+        }
+        for body in [r#"{"result":[]}"#, r#"{"error":null,"errors":[],"result":[]}"#] {
+            assert_eq!(read(200, body).as_deref(), Ok("[]"), "{body}");
+        }
+    }
+}
