@@ -38,6 +38,12 @@ struct Stored {
 
 // === impl CallQueue ===
 
+impl Default for CallQueue {
+    fn default() -> Self {
+        Self::new(Vec::new(), [])
+    }
+}
+
 impl CallQueue {
     /// A queue of these calls.
     pub fn new(pending: Vec<PendingCall>, done: impl IntoIterator<Item = CallId>) -> Self {
