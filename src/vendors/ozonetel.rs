@@ -10,7 +10,6 @@ mod queue;
 mod testing;
 mod ucids;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,16 +20,16 @@ use url::Url;
 
 use crate::config::{
     AccountSettings, PlanRow, Problems, RateLimit, ReportSettings, SecretSource, Setup, SetupError, account_config,
-    report_config,
 };
-use crate::reading::clean_key;
 use crate::vendors::{Calendar, ReportSetup};
 use api::Access;
 use average_handling_time::AverageHandlingTime;
+pub use average_handling_time::AverageHandlingTimeReport;
 use call_details::CallDetails;
+pub use call_details::CallDetailsReport;
 
 const VENDOR: &str = "ozonetel";
-const INTERVAL: Duration = Duration::from_secs(300);
+const INTERVAL: Duration = Duration::from_mins(5);
 
 account_config! {
     /// One account.
@@ -87,35 +86,6 @@ pub enum Api {
     /// The present one.
     #[default]
     V2,
-}
-
-report_config! {
-    /// `average_handling_time:`
-    pub struct AverageHandlingTimeReport, default INTERVAL, {
-        /// Which API to ask.
-        #[serde(default)]
-        pub api: Api,
-        /// `agentId` of each agent.
-        #[serde(default)]
-        pub agents: Vec<String>,
-        /// `campaignName` of each campaign.
-        #[serde(default)]
-        pub campaigns: Vec<String>,
-    }
-}
-
-report_config! {
-    /// `call_details:`
-    pub struct CallDetailsReport, default INTERVAL, {
-        /// Which API to ask.
-        #[serde(default)]
-        pub api: Api,
-        /// The calls to ask for, one per line.
-        pub ucid_file: Option<PathBuf>,
-        /// Whether the vendor's post-call callback names calls too.
-        #[serde(default)]
-        pub callback: bool,
-    }
 }
 
 // === impl Account ===
@@ -234,69 +204,6 @@ impl crate::config::Account for Account {
             }
         });
         aht.into_iter().chain(calls).collect()
-    }
-}
-
-// === impl AverageHandlingTimeReport ===
-
-impl AverageHandlingTimeReport {
-    const NAME: &str = "average_handling_time";
-    /// The same for both APIs.
-    const LIMIT: RateLimit = RateLimit::per_minute(50);
-
-    const fn api_name(&self) -> &'static str {
-        match self.api {
-            Api::V1 => "aht_v1",
-            Api::V2 => "aht",
-        }
-    }
-
-    fn check(&self, at: &str, problems: &mut Problems) {
-        if self.agents.is_empty() && self.campaigns.is_empty() {
-            problems.add(at, "nothing to ask for; expected at least one entry in agents or campaigns");
-        }
-        for (list, names) in [("agents", &self.agents), ("campaigns", &self.campaigns)] {
-            let mut seen = BTreeSet::new();
-            for (index, name) in names.iter().enumerate() {
-                let at = format!("{at}.{list}[{index}]");
-                match clean_key(name) {
-                    None => problems.add(&at, "blank; expected a name as the vendor knows it"),
-                    Some(key) if !seen.insert(key.clone()) => problems.add(&at, "listed twice"),
-                    Some(_) => {}
-                }
-            }
-        }
-    }
-}
-
-// === impl CallDetailsReport ===
-
-impl CallDetailsReport {
-    const NAME: &str = "call_details";
-
-    const fn api_name(&self) -> &'static str {
-        match self.api {
-            Api::V1 => "cdr_v1",
-            Api::V2 => "cdr",
-        }
-    }
-
-    const fn documented_limit(&self) -> RateLimit {
-        match self.api {
-            Api::V1 => RateLimit::per_minute(50),
-            Api::V2 => RateLimit::per_minute(2),
-        }
-    }
-
-    fn check(&self, at: &str, problems: &mut Problems) {
-        match &self.ucid_file {
-            None if !self.callback => problems.add(at, "no source of calls; expected ucid_file, callback: true, or both"),
-            Some(path) if !problems.folder.join(path).exists() => {
-                let path = problems.folder.join(path);
-                problems.warn(&format!("{at}.ucid_file"), format!("no such file: {}", path.display()));
-            }
-            _ => {}
-        }
     }
 }
 

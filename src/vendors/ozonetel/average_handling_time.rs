@@ -2,18 +2,36 @@
 //! both in one, because there is no "all" form. The page that describes a success has lost its braces, so every shape
 //! that it can mean is read.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::BoxFuture;
 use serde_json::{Map, Value};
 
 use super::api::{Access, Envelope, open};
-use super::{Api, AverageHandlingTimeReport};
+use super::{Api, INTERVAL};
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::client::{Answer, Lane, Request};
+use crate::config::{Problems, RateLimit, report_config};
 use crate::failure::{Failure, Reason};
-use crate::reading::{Entity, Gauge, Reading};
+use crate::reading::{Entity, Gauge, Reading, clean_key};
 use crate::vendors::parse::{self, Parsed, Text};
 use crate::vendors::{Poll, Report};
+
+report_config! {
+    /// `average_handling_time:`
+    pub struct AverageHandlingTimeReport, default INTERVAL, {
+        /// Which API to ask.
+        #[serde(default)]
+        pub api: Api,
+        /// `agentId` of each agent.
+        #[serde(default)]
+        pub agents: Vec<String>,
+        /// `campaignName` of each campaign.
+        #[serde(default)]
+        pub campaigns: Vec<String>,
+    }
+}
 
 /// The report.
 #[derive(Debug)]
@@ -33,6 +51,38 @@ struct Target {
     parameter: &'static str,
     name: String,
     family: Family,
+}
+
+// === impl AverageHandlingTimeReport ===
+
+impl AverageHandlingTimeReport {
+    pub(super) const NAME: &str = "average_handling_time";
+    /// The same for both APIs.
+    pub(super) const LIMIT: RateLimit = RateLimit::per_minute(50);
+
+    pub(super) const fn api_name(&self) -> &'static str {
+        match self.api {
+            Api::V1 => "aht_v1",
+            Api::V2 => "aht",
+        }
+    }
+
+    pub(super) fn check(&self, at: &str, problems: &mut Problems) {
+        if self.agents.is_empty() && self.campaigns.is_empty() {
+            problems.add(at, "nothing to ask for; expected at least one entry in agents or campaigns");
+        }
+        for (list, names) in [("agents", &self.agents), ("campaigns", &self.campaigns)] {
+            let mut seen = BTreeSet::new();
+            for (index, name) in names.iter().enumerate() {
+                let at = format!("{at}.{list}[{index}]");
+                if clean_key(name).is_none() {
+                    problems.add(&at, "blank; expected a name as the vendor knows it");
+                } else if !seen.insert(name.trim()) {
+                    problems.add(&at, "listed twice");
+                }
+            }
+        }
+    }
 }
 
 // === impl AverageHandlingTime ===

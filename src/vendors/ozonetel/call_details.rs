@@ -9,16 +9,31 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::Api;
 use super::api::Access;
 use super::cdr::{self, Record};
 use super::queue::{self, Outcome, Pace};
 use super::ucids::Listed;
+use super::{Api, INTERVAL};
 use crate::client::{Client, Lane, Request};
+use crate::config::{Problems, RateLimit, report_config};
 use crate::failure::{Failure, Reason};
 use crate::ledger::CallQueue;
 use crate::reading::{CallId, CallUpdate, PendingCall, Reading};
 use crate::vendors::{Poll, Report};
+
+report_config! {
+    /// `call_details:`
+    pub struct CallDetailsReport, default INTERVAL, {
+        /// Which API to ask.
+        #[serde(default)]
+        pub api: Api,
+        /// The calls to ask for, one per line.
+        pub ucid_file: Option<PathBuf>,
+        /// Whether the vendor's post-call callback names calls too.
+        #[serde(default)]
+        pub callback: bool,
+    }
+}
 
 /// The report.
 #[derive(Debug)]
@@ -33,6 +48,37 @@ pub(super) struct CallDetails {
     first_seen: BTreeMap<CallId, i64>,
     /// The calls that failed in the last poll.
     failed: BTreeSet<CallId>,
+}
+
+// === impl CallDetailsReport ===
+
+impl CallDetailsReport {
+    pub(super) const NAME: &str = "call_details";
+
+    pub(super) const fn api_name(&self) -> &'static str {
+        match self.api {
+            Api::V1 => "cdr_v1",
+            Api::V2 => "cdr",
+        }
+    }
+
+    pub(super) const fn documented_limit(&self) -> RateLimit {
+        match self.api {
+            Api::V1 => RateLimit::per_minute(50),
+            Api::V2 => RateLimit::per_minute(2),
+        }
+    }
+
+    pub(super) fn check(&self, at: &str, problems: &mut Problems) {
+        match &self.ucid_file {
+            None if !self.callback => problems.add(at, "no source of calls; expected ucid_file, callback: true, or both"),
+            Some(path) if !problems.folder.join(path).exists() => {
+                let path = problems.folder.join(path);
+                problems.warn(&format!("{at}.ucid_file"), format!("no such file: {}", path.display()));
+            }
+            _ => {}
+        }
+    }
 }
 
 // === impl CallDetails ===

@@ -53,9 +53,9 @@ impl Vendor {
             tls: Tls::default(),
         };
         let report = ReportSettings {
-            interval: Duration::from_secs(300),
+            interval: Duration::from_mins(5),
             rate_limit: Some(RateLimit { count: 1000, per: Duration::from_secs(1) }),
-            stale_after: Duration::from_secs(1200),
+            stale_after: Duration::from_mins(20),
             settle: crate::config::SETTLE,
             backfill: crate::config::BACKFILL,
         };

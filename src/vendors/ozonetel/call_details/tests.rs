@@ -38,7 +38,7 @@ impl Scene {
         let vendor = Vendor::new(move |asked| answer(200, respond(asked)));
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(listed.as_bytes()).expect("a file");
-        let pace = Pace::new(RateLimit::per_minute(2), Duration::from_secs(300));
+        let pace = Pace::new(RateLimit::per_minute(2), Duration::from_mins(5));
         let path = Some(file.path().to_owned());
         let report = CallDetails::new(access(), vendor.lane.clone(), api, india(), pace, path);
         Self { vendor, report, queue: CallQueue::default(), _file: file }
@@ -184,15 +184,15 @@ async fn a_file_that_is_gone_fails_the_poll_unless_something_is_pending() {
 
 #[tokio::test(start_paused = true)]
 async fn a_backlog_is_worked_off_at_the_pace_of_the_vendor() {
-    let lines: String = (0..25).map(|n| format!("{n},2026-11-19\n")).collect();
-    let mut scene = Scene::new(Api::V2, &lines, |_| NO_DATA);
+    let lines: Vec<_> = (0..25).map(|n| format!("{n},2026-11-19")).collect();
+    let mut scene = Scene::new(Api::V2, &lines.join("\n"), |_| NO_DATA);
     for expected in [10, 10, 5, 0] {
         scene.poll(at(20, 12, 0)).await.expect("a reading");
         assert_eq!(scene.asked().len(), expected);
     }
     // Two requests a minute: from 23:56 on, the ninth goes out after midnight, when the day cannot be read.
-    let lines: String = (0..25).map(|n| format!("{n},2026-11-20\n")).collect();
-    let mut scene = Scene::new(Api::V2, &lines, |_| NO_DATA);
+    let lines: Vec<_> = (0..25).map(|n| format!("{n},2026-11-20")).collect();
+    let mut scene = Scene::new(Api::V2, &lines.join("\n"), |_| NO_DATA);
     scene.poll(at(20, 23, 56)).await.expect("a reading");
     assert_eq!(scene.asked().len(), 8);
 }
