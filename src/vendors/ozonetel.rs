@@ -1,29 +1,291 @@
-//! To be written.
+//! Ozonetel CloudAgent: one account's configuration and what is wrong with it, its reports and what they cost. How a
+//! request looks and what an error text means is said in `api`; each report has a file of its own.
 
+mod api;
+mod average_handling_time;
+mod call_details;
+mod cdr;
+mod queue;
+#[cfg(test)]
+mod testing;
+mod ucids;
 
-use crate::config::{AccountSettings, PlanRow, Problems, Setup, SetupError};
-use crate::vendors::ReportSetup;
+use std::path::PathBuf;
+use std::time::Duration;
 
-crate::config::account_config! {
+use jiff::tz::TimeZone;
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use crate::config::{
+    AccountSettings, PlanRow, Problems, RateLimit, ReportSettings, SecretSource, Setup, SetupError, account_config,
+};
+use crate::vendors::{Calendar, ReportSetup};
+use api::Access;
+use average_handling_time::AverageHandlingTime;
+pub use average_handling_time::AverageHandlingTimeReport;
+use call_details::CallDetails;
+pub use call_details::CallDetailsReport;
+
+const VENDOR: &str = "ozonetel";
+const INTERVAL: Duration = Duration::from_mins(5);
+
+account_config! {
     /// One account.
-    pub struct Account {}
+    pub struct Account {
+        /// The vendor's host; a partner has its own.
+        #[serde(default = "default_base_url")]
+        pub base_url: String,
+        /// The account's name at the vendor.
+        pub user_name: String,
+        /// The account's API key.
+        pub api_key: Option<SecretString>,
+        /// The key in a file.
+        pub api_key_file: Option<PathBuf>,
+        /// The key in an environment variable.
+        pub api_key_env: Option<String>,
+        /// How v2 requests prove who asks.
+        #[serde(default)]
+        pub auth: Auth,
+        /// The zone of the vendor's days.
+        #[serde(default = "default_timezone")]
+        pub timezone: String,
+        /// What is asked for.
+        pub reports: Reports,
+    }
+}
+
+/// `auth:`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Auth {
+    /// The key itself, with every request.
+    #[default]
+    ApiKey,
+    /// A token that is made from the key.
+    Token,
+}
+
+/// `reports:`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reports {
+    /// Average handle time over the last two hours.
+    pub average_handling_time: Option<AverageHandlingTimeReport>,
+    /// Single calls, by id.
+    pub call_details: Option<CallDetailsReport>,
+}
+
+/// `api:`, the generation of the vendor's API.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Api {
+    /// The old one, with credentials in the query.
+    V1,
+    /// The present one.
+    #[default]
+    V2,
+}
+
+// === impl Account ===
+
+fn default_base_url() -> String {
+    "https://in1-ccaas-api.ozonetel.com".to_owned()
+}
+
+fn default_timezone() -> String {
+    "Asia/Kolkata".to_owned()
+}
+
+impl Account {
+    fn secret(&self) -> SecretSource<'_> {
+        SecretSource {
+            key: "api_key",
+            inline: self.api_key.as_ref(),
+            file: self.api_key_file.as_ref(),
+            env: self.api_key_env.as_ref(),
+        }
+    }
+
+    fn limit(&self, report: &ReportSettings, documented: RateLimit) -> RateLimit {
+        report.rate_limit.or(self.rate_limit).unwrap_or(documented)
+    }
 }
 
 impl crate::config::Account for Account {
     fn vendor(&self) -> &'static str {
-        "ozonetel"
+        VENDOR
     }
+
     fn settings(&self) -> AccountSettings {
-        self.common("ozonetel")
+        self.common(VENDOR)
     }
+
     fn base_url(&self) -> &str {
-        "http://127.0.0.1/"
+        &self.base_url
     }
-    fn check(&self, _at: &str, _problems: &mut Problems) {}
-    fn build(&self, _setup: &Setup<'_>) -> Result<Vec<ReportSetup>, SetupError> {
-        Ok(Vec::new())
+
+    fn check(&self, at: &str, problems: &mut Problems) {
+        if self.user_name.trim().is_empty() {
+            problems.add(&format!("{at}.user_name"), "empty; expected the account's name at the vendor");
+        }
+        let folder = problems.folder.clone();
+        self.secret().check(at, &folder, problems);
+        if self.auth == Auth::Token {
+            problems.add(&format!("{at}.auth"), "token is not supported yet; expected api_key");
+        }
+        if TimeZone::get(&self.timezone).is_err() {
+            problems.add(&format!("{at}.timezone"), "unknown time zone; expected an IANA name such as Asia/Kolkata");
+        }
+        if let Some(report) = &self.reports.average_handling_time {
+            report.check(&format!("{at}.reports.average_handling_time"), problems);
+        }
+        if let Some(report) = &self.reports.call_details {
+            report.check(&format!("{at}.reports.call_details"), problems);
+        }
     }
+
+    fn build(&self, setup: &Setup<'_>) -> Result<Vec<ReportSetup>, SetupError> {
+        let fail = |key: &str, message: &str| SetupError {
+            path: format!("{}.{key}", setup.at),
+            message: message.to_owned(),
+        };
+        let base = Url::parse(&self.base_url).map_err(|_| fail("base_url", "no usable URL"))?;
+        let zone = TimeZone::get(&self.timezone).map_err(|_| fail("timezone", "unknown time zone"))?;
+        let access = Access::new(base, &self.user_name, self.secret().read(setup.at, setup.folder)?);
+        let mut reports = Vec::new();
+        if let Some(report) = &self.reports.average_handling_time {
+            let settings = report.settings();
+            let lane = setup.client.lane(report.api_name(), Some(AverageHandlingTimeReport::LIMIT), &settings);
+            reports.push(ReportSetup {
+                name: AverageHandlingTimeReport::NAME,
+                settings,
+                calendar: Calendar::Present,
+                report: Box::new(AverageHandlingTime::new(access.clone(), lane, report)),
+            });
+        }
+        if let Some(report) = &self.reports.call_details {
+            let settings = report.settings();
+            let lane = setup.client.lane(report.api_name(), Some(report.documented_limit()), &settings);
+            let pace = queue::Pace::new(self.limit(&settings, report.documented_limit()), settings.interval);
+            let file = report.ucid_file.as_ref().map(|path| setup.folder.join(path));
+            reports.push(ReportSetup {
+                name: CallDetailsReport::NAME,
+                settings,
+                calendar: Calendar::Calls { zone: zone.clone() },
+                report: Box::new(CallDetails::new(access, lane, report.api, zone, pace, file)),
+            });
+        }
+        Ok(reports)
+    }
+
     fn plan(&self) -> Vec<PlanRow> {
-        Vec::new()
+        let aht = self.reports.average_handling_time.as_ref().map(|report| {
+            let settings = report.settings();
+            PlanRow {
+                report: AverageHandlingTimeReport::NAME,
+                api: report.api_name(),
+                interval: settings.interval,
+                requests: Some((report.agents.len() + report.campaigns.len()) as u64),
+                limit: Some(self.limit(&settings, AverageHandlingTimeReport::LIMIT)),
+                quota: None,
+            }
+        });
+        let calls = self.reports.call_details.as_ref().map(|report| {
+            let settings = report.settings();
+            PlanRow {
+                report: CallDetailsReport::NAME,
+                api: report.api_name(),
+                interval: settings.interval,
+                requests: None,
+                limit: Some(self.limit(&settings, report.documented_limit())),
+                quota: None,
+            }
+        });
+        aht.into_iter().chain(calls).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Account as _;
+
+    fn account(yaml: &str) -> Account {
+        serde_yaml::from_str(yaml).expect("the YAML of the test")
+    }
+
+    fn complaints(yaml: &str) -> (Vec<String>, Vec<String>) {
+        let mut problems = Problems::default();
+        account(yaml).check("at", &mut problems);
+        let print = |list: &[crate::config::Problem]| list.iter().map(ToString::to_string).collect();
+        (print(&problems.errors), print(&problems.warnings))
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let account = account(
+            "{account: in, user_name: acme, api_key: k, reports: {average_handling_time: {agents: [asha], campaigns: [sales, help]}, call_details: {ucid_file: u.txt}}}",
+        );
+        assert_eq!(account.base_url(), "https://in1-ccaas-api.ozonetel.com");
+        assert_eq!((account.timezone.as_str(), account.auth), ("Asia/Kolkata", Auth::ApiKey));
+        let plan: Vec<_> = account
+            .plan()
+            .into_iter()
+            .map(|row| (row.report, row.api, row.interval.as_secs(), row.requests, row.limit))
+            .collect();
+        assert_eq!(
+            plan,
+            [
+                ("average_handling_time", "aht", 300, Some(3), Some(RateLimit::per_minute(50))),
+                ("call_details", "cdr", 300, None, Some(RateLimit::per_minute(2))),
+            ]
+        );
+    }
+
+    #[test]
+    fn all_problems_are_listed_with_their_key_path() {
+        let (errors, warnings) = complaints(
+            "{account: in, user_name: ' ', auth: token, timezone: Asia/Kolkatta, reports: {average_handling_time: {agents: [asha, ' ', asha]}, call_details: {}}}",
+        );
+        let paths: Vec<_> = errors.iter().filter_map(|text| text.split(": ").next()).collect();
+        assert_eq!(
+            paths,
+            [
+                "at.user_name",
+                "at",
+                "at.auth",
+                "at.timezone",
+                "at.reports.average_handling_time.agents[1]",
+                "at.reports.average_handling_time.agents[2]",
+                "at.reports.call_details",
+            ]
+        );
+        assert!(warnings.is_empty());
+    }
+
+    #[test]
+    fn nobody_to_ask_about_is_an_error_and_a_missing_file_a_warning() {
+        let (errors, warnings) = complaints(
+            "{account: in, user_name: a, api_key: k, reports: {average_handling_time: {}, call_details: {ucid_file: /no/such.txt}}}",
+        );
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].contains("agents or campaigns"));
+        assert!(warnings[0].starts_with("at.reports.call_details.ucid_file: no such file"), "{warnings:?}");
+    }
+
+    #[test]
+    fn unknown_keys_are_refused() {
+        for reports in ["{call_record: {}}", "{average_handling_time: {agent: [a]}}", "{call_details: {api: v3}}"] {
+            let yaml = format!("{{account: in, user_name: a, api_key: k, reports: {reports}}}");
+            assert!(serde_yaml::from_str::<Account>(&yaml).is_err(), "{reports}");
+        }
+    }
+
+    #[test]
+    fn the_key_never_prints() {
+        let account = account("{account: in, user_name: a, api_key: canary, reports: {}}");
+        assert!(!format!("{account:?}").contains("canary"));
     }
 }

@@ -1,0 +1,82 @@
+//! A vendor that is a function: records what was asked and answers as the test says.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use url::Url;
+
+use super::api::Access;
+use crate::client::{Answer, Client, Lane, Request, Transport, TransportError};
+use crate::clock::Clock;
+use crate::config::{AccountSettings, RateLimit, ReportSettings, Tls};
+use crate::health::Health;
+
+/// One recorded request: URL with query, and body.
+pub(super) type Asked = (Url, String);
+
+/// The account's way out to a function.
+pub(super) struct Vendor {
+    pub(super) client: Client,
+    pub(super) lane: Lane,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+struct Fake<F> {
+    asked: Arc<Mutex<Vec<Asked>>>,
+    respond: F,
+}
+
+impl<F: Fn(&Asked) -> Answer + Send + Sync> Transport for Fake<F> {
+    fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
+        Box::pin(async move {
+            let asked = (request.url.clone(), String::from_utf8_lossy(&request.body).into_owned());
+            let answer = (self.respond)(&asked);
+            self.asked.lock().expect("one thread").push(asked);
+            Ok(answer)
+        })
+    }
+}
+
+impl Vendor {
+    /// A vendor without rate limit.
+    pub(super) fn new(respond: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        let asked = Arc::<Mutex<Vec<Asked>>>::default();
+        let account = AccountSettings {
+            vendor: "ozonetel",
+            account: "in".to_owned(),
+            timeout: Duration::from_secs(30),
+            rate_limit: None,
+            max_in_flight: None,
+            proxy_url: None,
+            tls: Tls::default(),
+        };
+        let report = ReportSettings {
+            interval: Duration::from_mins(5),
+            rate_limit: Some(RateLimit { count: 1000, per: Duration::from_secs(1) }),
+            stale_after: Duration::from_mins(20),
+            settle: crate::config::SETTLE,
+            backfill: crate::config::BACKFILL,
+        };
+        let transport = Fake { asked: Arc::clone(&asked), respond };
+        let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+        let client = Client::new(account, Box::new(transport), clock, Health::default());
+        let lane = client.lane("test", None, &report);
+        Self { client, lane, asked }
+    }
+
+    /// What was asked since the last call.
+    pub(super) fn asked(&self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked.lock().expect("one thread"))
+    }
+}
+
+pub(super) fn access() -> Access {
+    let base = Url::parse("https://vendor.example/prefix/").expect("a URL");
+    Access::new(base, "acme", "canary-key".into())
+}
+
+pub(super) fn answer(status: u16, body: &str) -> Answer {
+    Answer { status, retry_after: None, body: body.as_bytes().to_vec().into() }
+}
