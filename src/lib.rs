@@ -4,6 +4,7 @@
 
 pub mod amount;
 pub mod catalogue;
+pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _};
+use serde::de::Deserializer;
 use url::Url;
 
 use super::{Calendar, ReportSetup};
@@ -56,7 +56,10 @@ pub struct Server {
 
 /// A zone by its IANA name.
 #[derive(Debug, Clone)]
-pub struct Zone(pub TimeZone);
+pub struct Zone {
+    zone: TimeZone,
+    known: bool,
+}
 
 /// `reports:`
 #[derive(Debug, Clone, Deserialize)]
@@ -94,14 +97,16 @@ impl<'de> Deserialize<'de> for Server {
 impl Default for Zone {
     fn default() -> Self {
         // Colombia keeps UTC-5 all year: right even on a machine without zone data.
-        Self(TimeZone::get("America/Bogota").unwrap_or_else(|_| TimeZone::fixed(jiff::tz::offset(-5))))
+        let zone = TimeZone::get("America/Bogota").unwrap_or_else(|_| TimeZone::fixed(jiff::tz::offset(-5)));
+        Self { zone, known: true }
     }
 }
 
 impl<'de> Deserialize<'de> for Zone {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = String::deserialize(deserializer)?;
-        TimeZone::get(&name).map(Self).map_err(|_| D::Error::custom("expected a time zone such as America/Bogota"))
+        let zone = TimeZone::get(&name);
+        Ok(Self { known: zone.is_ok(), zone: zone.unwrap_or(TimeZone::UTC) })
     }
 }
 
@@ -141,6 +146,9 @@ impl crate::config::Account for Account {
             (Some(_), None) | (None, Some(_)) => {}
             _ => problems.add(at, "give exactly one of server and base_url"),
         }
+        if !self.timezone.known {
+            problems.add(&format!("{at}.timezone"), "expected a time zone such as America/Bogota");
+        }
         if self.licences == Some(0) {
             problems.add(&format!("{at}.licences"), "expected a whole number from 1");
         }
@@ -154,7 +162,7 @@ impl crate::config::Account for Account {
             path: format!("{}.base_url", setup.at),
             message: "expected an http or https URL".to_owned(),
         })?;
-        let access = Access { base, token, zone: self.timezone.0.clone() };
+        let access = Access { base, token, zone: self.timezone.zone.clone() };
         let agent_hold_mute = self.reports.agent_hold_mute.iter().map(|report| {
             let settings = report.settings();
             let lane = setup.client.lane(agent_hold_mute::API, None, &settings);
