@@ -74,7 +74,7 @@ pub enum Command {
 /// Options of the command that serves.
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// Configuration file
+    /// Configuration file; relative paths in it are relative to its folder
     #[arg(long = "config.file", value_name = "FILE", default_value = "exporter.yml")]
     pub config_file: PathBuf,
     /// Where to listen.

@@ -69,6 +69,8 @@ fn check_key(key: &str, value: &Value, at: &str, problems: &mut Problems) {
         "max_in_flight" if value.as_u64().is_some_and(|n| !(1..=MAX_IN_FLIGHT).contains(&n)) => {
             problems.add(at, format!("expected a whole number from 1 to {MAX_IN_FLIGHT}"));
         }
+        // Some vendors are stricter and have said so.
+        "base_url" if problems.errors.iter().any(|problem| problem.path == at) => {}
         "base_url" => check_base_url(text.unwrap_or_default(), at, problems),
         "proxy_url" if web_url(text.unwrap_or_default()).is_none() => problems.add(at, EXPECTED_URL),
         "server_name" if text.is_none_or(|name| Host::parse(name).is_err()) => {
@@ -86,7 +88,7 @@ fn check_key(key: &str, value: &Value, at: &str, problems: &mut Problems) {
         "reports" => {
             for (name, report) in value.as_mapping().into_iter().flatten() {
                 if let (Some(name), Value::Null) = (name.as_str(), report) {
-                    problems.add(&format!("{at}.{name}"), "is empty: write {} for the defaults, or leave it out");
+                    problems.add(&format!("{at}.{name}"), "is empty: give {} for the defaults, or leave it out");
                 }
             }
         }
