@@ -1,7 +1,6 @@
 //! The program put together: state, accounts, poll tasks and web, from a checked configuration. Whoever starts it binds
 //! the sockets and owns the stop signal.
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -62,7 +61,7 @@ impl App {
             accounts.push(ready(account, &at, folder, clock, &health)?);
         }
         let operator_key = pseudonym_key(config, folder)?;
-        let path = config.state.path.as_ref().map_or_else(|| PathBuf::from("state"), |path| folder.join(path));
+        let path = loaded.state_path();
         let ledger = Ledger::open(Box::new(RedbStore::open(&path)?), &path.display().to_string())?;
         let names = ledger.names(config.labels.agent, operator_key.as_deref());
 
@@ -154,6 +153,6 @@ fn pseudonym_key(config: &Config, folder: &std::path::Path) -> Result<Option<Vec
     if config.labels.agent != AgentLabel::Pseudonym {
         return Ok(None);
     }
-    let key = config.labels.pseudonym_key().read("labels", folder)?;
+    let key = config.labels.pseudonym_source().read("labels", folder)?;
     Ok(Some(key.expose_secret().as_bytes().to_vec()))
 }

@@ -3,8 +3,12 @@
 //! key path. What a vendor's own keys mean is said in the vendor's room; what every account and report may carry,
 //! here.
 
+mod check;
 pub mod limits;
+pub mod load;
+mod parse_error;
 pub mod places;
+pub mod plan;
 pub mod secret;
 
 use std::path::{Path, PathBuf};
@@ -14,6 +18,7 @@ use serde::Deserialize;
 use url::Url;
 
 pub use limits::{RateLimit, Span};
+pub use load::{ConfigError, Loaded, load};
 pub use places::{Problem, Problems};
 pub use secret::SecretSource;
 

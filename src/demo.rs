@@ -120,7 +120,7 @@ async fn dial(simulator: std::sync::Arc<Simulator>, clock: Clock, path: PathBuf)
 
 fn exporter_yml(simulator: &Simulator, user_name: &str) -> String {
     let list = |names: Vec<String>| serde_json::Value::from(names).to_string();
-    let agents = simulator.truth().agents(Vendor::Ozonetel).iter().map(|agent| agent.login.clone()).collect();
+    let agents = simulator.truth().agents(Vendor::Ozonetel).iter().map(|agent| agent.key.clone()).collect();
     let campaigns = Truth::lines(Vendor::Ozonetel).iter().map(|(_, name)| (*name).to_owned()).collect();
     let mut yml = String::new();
     // Writing into a string does not fail.

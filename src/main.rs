@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         match cli.command {
             None => serve(cli.serve).await,
             Some(Command::CheckConfig(options)) => {
-                let (code, text) = cli::check_config(&options);
+                let (code, text) = cli::check_config(&options.file, options.format);
                 if code == 0 {
                     print(&text);
                     ExitCode::SUCCESS
@@ -60,7 +60,7 @@ async fn serve(options: Serve) -> ExitCode {
         Ok(loaded) => loaded,
         Err(error) => return fail(EXIT_CONFIG, &error.to_string()),
     };
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(&loaded.plan.problems.errors).chain(&loaded.plan.problems.warnings) {
         tracing::warn!(file = %options.config_file.display(), %warning, "configuration");
     }
     run(&loaded, Clock::system(), options.web, |_| {}).await

@@ -4,7 +4,11 @@
 //! requests, and `decode`, which turns an answer into plain data or a [`Failure`]. A report must not retry, sleep,
 //! log, lock, ask for the time or touch the page: the poll, the client and the ledger do that for all of them.
 
+pub mod huawei;
+pub mod ozonetel;
 pub mod parse;
+pub mod voximplant;
+pub mod wolkvox;
 
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
@@ -70,8 +74,6 @@ pub trait Report: Send {
 
 macro_rules! vendors {
     ($($name:ident),*) => {
-        $(pub mod $name;)*
-
         /// `vendors:` of exporter.yml.
         #[derive(Debug, Clone, serde::Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -98,7 +100,7 @@ macro_rules! vendors {
     };
 }
 
-// A new vendor is one line here and one file or folder of this name.
+// A new vendor is its `mod` line above, one line here, and one file or folder of this name.
 vendors! {
     huawei,
     ozonetel,

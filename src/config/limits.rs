@@ -6,6 +6,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
+/// No duration is longer: multiples of it, and moments that far ahead, stay within what time types hold.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 /// A duration such as `30s`, `5m` or `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub Duration);
@@ -44,7 +47,10 @@ impl std::str::FromStr for RateLimit {
         const EXPECTED: &str = "expected a rate such as 50/1m: a whole number from 1, a slash, a duration";
         let (count, per) = text.split_once('/').ok_or(EXPECTED)?;
         let count = count.trim().parse().ok().filter(|count| *count > 0).ok_or(EXPECTED)?;
-        let per = humantime::parse_duration(per.trim()).ok().filter(|per| !per.is_zero()).ok_or(EXPECTED)?;
+        let per = humantime::parse_duration(per.trim())
+            .ok()
+            .filter(|per| !per.is_zero() && *per <= LONGEST)
+            .ok_or(EXPECTED)?;
         Ok(Self { count, per })
     }
 }
@@ -67,7 +73,8 @@ impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         const EXPECTED: &str = "a duration such as 30s, 5m or 3d";
         fn parse(text: &str) -> Result<Span, &'static str> {
-            humantime::parse_duration(text).map(Span).map_err(|_| "expected a duration such as 30s, 5m or 3d")
+            let span = humantime::parse_duration(text).map_err(|_| "expected a duration such as 30s, 5m or 3d")?;
+            if span <= LONGEST { Ok(Span(span)) } else { Err("expected a duration of at most a year") }
         }
         deserializer.deserialize_str(Text(parse, EXPECTED))
     }

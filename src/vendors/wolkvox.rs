@@ -1,29 +1,216 @@
-//! To be written.
+//! Wolkvox: the account's part of the configuration, and which of its reports are polled. What the vendor's answers
+//! mean, empty windows and overloaded statuses included, is said in [`answer`]; each report has a file of its own.
 
+mod agent_hold_mute;
+mod answer;
 
-use crate::config::{AccountSettings, PlanRow, Problems, Setup, SetupError};
-use crate::vendors::ReportSetup;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::HeaderName;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use serde::de::Deserializer;
+use url::Url;
+
+use super::{Calendar, ReportSetup};
+use crate::client::Request;
+use crate::config::{AccountSettings, PlanRow, Problems, SecretSource, Setup, SetupError};
+use crate::failure::Failure;
+
+/// Requests per day that one licence buys, over all tokens and reports of the operation.
+const QUOTA_PER_LICENCE: u64 = 1000;
 
 crate::config::account_config! {
-    /// One account.
-    pub struct Account {}
+    /// One operation.
+    pub struct Account {
+        /// The four digits of its server, `0010` for `https://wv0010.wolkvox.com`.
+        pub server: Option<Server>,
+        /// In place of `server`.
+        pub base_url: Option<String>,
+        /// API token.
+        pub token: Option<SecretString>,
+        /// The token in a file.
+        pub token_file: Option<PathBuf>,
+        /// The token in an environment variable.
+        pub token_env: Option<String>,
+        /// Licences of the operation; each allows a thousand requests a day. Default 1.
+        pub licences: Option<u32>,
+        /// Where the operation's day begins. Default America/Bogota.
+        #[serde(default)]
+        pub timezone: Zone,
+        /// What is polled.
+        pub reports: Reports,
+    }
+}
+
+/// `server`, kept as the address that it stands for.
+#[derive(Debug, Clone)]
+pub struct Server {
+    base_url: String,
+    valid: bool,
+}
+
+/// A zone by its IANA name.
+#[derive(Debug, Clone)]
+pub struct Zone {
+    zone: TimeZone,
+    known: bool,
+}
+
+/// `reports:`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reports {
+    /// Hold and mute per agent (`agent_9`).
+    pub agent_hold_mute: Option<AgentHoldMute>,
+}
+
+crate::config::report_config! {
+    /// `agent_hold_mute:`
+    pub struct AgentHoldMute, default Duration::from_mins(5), {}
+}
+
+/// How the operation is asked for one local day of a report; shared by all its reports.
+#[derive(Clone)]
+struct Access {
+    base: Url,
+    token: SecretString,
+    zone: TimeZone,
+}
+
+// === impl Server ===
+
+impl<'de> Deserialize<'de> for Server {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = String::deserialize(deserializer)?;
+        let valid = digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_digit());
+        Ok(Self { base_url: format!("https://wv{digits}.wolkvox.com"), valid })
+    }
+}
+
+// === impl Zone ===
+
+impl Default for Zone {
+    fn default() -> Self {
+        // Colombia keeps UTC-5 all year: right even on a machine without zone data.
+        let zone = TimeZone::get("America/Bogota").unwrap_or_else(|_| TimeZone::fixed(jiff::tz::offset(-5)));
+        Self { zone, known: true }
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let zone = TimeZone::get(&name);
+        Ok(Self { known: zone.is_ok(), zone: zone.unwrap_or(TimeZone::UTC) })
+    }
+}
+
+// === impl Account ===
+
+impl Account {
+    fn token_source(&self) -> SecretSource<'_> {
+        SecretSource {
+            key: "token",
+            inline: self.token.as_ref(),
+            file: self.token_file.as_ref(),
+            env: self.token_env.as_ref(),
+        }
+    }
 }
 
 impl crate::config::Account for Account {
     fn vendor(&self) -> &'static str {
         "wolkvox"
     }
+
     fn settings(&self) -> AccountSettings {
-        self.common("wolkvox")
+        let settings = self.common("wolkvox");
+        // The vendor refuses a token that is in use.
+        AccountSettings { max_in_flight: settings.max_in_flight.or(Some(1)), ..settings }
     }
+
     fn base_url(&self) -> &str {
-        "http://127.0.0.1/"
+        self.base_url.as_deref().or(self.server.as_ref().map(|server| server.base_url.as_str())).unwrap_or_default()
     }
-    fn check(&self, _at: &str, _problems: &mut Problems) {}
-    fn build(&self, _setup: &Setup<'_>) -> Result<Vec<ReportSetup>, SetupError> {
-        Ok(Vec::new())
+
+    fn check(&self, at: &str, problems: &mut Problems) {
+        match (&self.server, &self.base_url) {
+            (Some(server), None) if !server.valid => {
+                problems.add(&format!("{at}.server"), "expected the four digits of the server, in quotes: \"0010\"");
+            }
+            (Some(_), None) | (None, Some(_)) => {}
+            _ => problems.add(at, "give exactly one of server and base_url"),
+        }
+        if !self.timezone.known {
+            problems.add(&format!("{at}.timezone"), "expected a time zone such as America/Bogota");
+        }
+        if self.licences == Some(0) {
+            problems.add(&format!("{at}.licences"), "expected a whole number from 1");
+        }
+        let folder = problems.folder.clone();
+        self.token_source().check(at, &folder, problems);
     }
+
+    fn build(&self, setup: &Setup<'_>) -> Result<Vec<ReportSetup>, SetupError> {
+        let token = self.token_source().read(setup.at, setup.folder)?;
+        let base = self.base_url().parse().map_err(|_| SetupError {
+            path: format!("{}.base_url", setup.at),
+            message: "expected an http or https URL".to_owned(),
+        })?;
+        let access = Access { base, token, zone: self.timezone.zone.clone() };
+        let agent_hold_mute = self.reports.agent_hold_mute.iter().map(|report| {
+            let settings = report.settings();
+            let lane = setup.client.lane(agent_hold_mute::API, None, &settings);
+            ReportSetup {
+                name: agent_hold_mute::NAME,
+                settings,
+                calendar: Calendar::Days { zone: access.zone.clone() },
+                report: Box::new(agent_hold_mute::Report { access: access.clone(), lane }),
+            }
+        });
+        Ok(agent_hold_mute.collect())
+    }
+
     fn plan(&self) -> Vec<PlanRow> {
-        Vec::new()
+        let quota = Some(u64::from(self.licences.unwrap_or(1)) * QUOTA_PER_LICENCE);
+        let row = |report, api, settings: crate::config::ReportSettings| PlanRow {
+            report,
+            api,
+            interval: settings.interval,
+            requests: Some(1),
+            limit: settings.rate_limit.or(self.rate_limit),
+            quota,
+        };
+        let agent_hold_mute =
+            self.reports.agent_hold_mute.iter().map(|r| row(agent_hold_mute::NAME, agent_hold_mute::API, r.settings()));
+        agent_hold_mute.collect()
+    }
+}
+
+// === impl Access ===
+
+impl Access {
+    /// Asks the reports manager for one local day. A `date_end` still to come is accepted.
+    fn day(&self, api: &str, day: Date) -> Result<Request, Failure> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/api/v2/reports_manager.php", self.base.path().trim_end_matches('/')));
+        let date = day.strftime("%Y%m%d");
+        url.query_pairs_mut()
+            .append_pair("api", api)
+            .append_pair("date_ini", &format!("{date}000000"))
+            .append_pair("date_end", &format!("{date}235959"));
+        Request::get(url).secret_header(HeaderName::from_static("wolkvox-token"), self.token.expose_secret())
+    }
+
+    /// When the vendor's next day begins, and with it the quota anew.
+    fn next_day(&self, now: Timestamp) -> Timestamp {
+        let here = now.to_zoned(self.zone.clone());
+        let next = here.date().checked_add(1.day()).and_then(|date| date.to_zoned(self.zone.clone()));
+        next.map_or(now, |next| next.timestamp())
     }
 }

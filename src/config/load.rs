@@ -1,0 +1,105 @@
+//! From a path to a configuration that can be used, or to everything that is wrong with it. The order is: read, parse
+//! (which stops at the first error), check (which collects them all), plan. Secrets are not read here; a missing
+//! file is a warning, because the machine that checks need not be the one that runs.
+
+use std::path::{Path, PathBuf};
+
+use super::places::{Problem, Problems};
+use super::plan::Plan;
+use super::{Config, check, parse_error};
+
+/// A configuration without errors.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the file says.
+    pub config: Config,
+    /// Its folder, for relative paths.
+    pub folder: PathBuf,
+    /// Reasons to look again.
+    pub warnings: Vec<Problem>,
+    /// What it costs in requests, and whether that fits.
+    pub plan: Plan,
+}
+
+/// Why a file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("{file}: {message}")]
+    Read {
+        /// The file.
+        file: String,
+        /// What the system says.
+        message: String,
+    },
+    /// No YAML, an unknown or duplicate key, or a wrong type.
+    #[error("{file}: line {line}, column {column}: {message}")]
+    Parse {
+        /// The file.
+        file: String,
+        /// From 1.
+        line: usize,
+        /// From 1.
+        column: usize,
+        /// What is wrong and what is accepted, without any value of the file.
+        message: String,
+    },
+    /// Everything else, all together.
+    #[error("{file}: {}{}", counted(.errors), listed(.errors))]
+    Check {
+        /// The file.
+        file: String,
+        /// Reasons to refuse it.
+        errors: Vec<Problem>,
+        /// Reasons to look again.
+        warnings: Vec<Problem>,
+    },
+}
+
+/// Reads and checks the whole file.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
+        file: file.clone(),
+        message: format!("cannot be read: {}", error.kind()),
+    })?;
+    let parse_error = |error: serde_yaml::Error| {
+        let (line, column, message) = parse_error::explain(&error, &text);
+        ConfigError::Parse { file: file.clone(), line, column, message }
+    };
+    // First as it stands: a slip of the syntax would otherwise pass for whatever key it makes unreadable.
+    let tree: serde_yaml::Value = serde_yaml::from_str(&text).map_err(parse_error)?;
+    let config: Config = serde_yaml::from_str(&text).map_err(parse_error)?;
+
+    let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+    let mut problems = Problems { folder: folder.clone(), ..Problems::default() };
+    check::check(&config, &tree, &mut problems);
+    problems.locate(&text);
+    let Problems { errors, mut warnings, .. } = problems;
+    warnings.sort_by_key(|problem| problem.line);
+    if !errors.is_empty() {
+        return Err(ConfigError::Check { file, errors, warnings });
+    }
+
+    let mut plan = Plan::of(&config);
+    plan.problems.locate(&text);
+    Ok(Loaded { config, folder, warnings, plan })
+}
+
+fn counted(problems: &[Problem]) -> String {
+    if problems.len() == 1 { "1 problem".to_owned() } else { format!("{} problems", problems.len()) }
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().flat_map(|problem| ["\n  ".to_owned(), problem.to_string()]).collect()
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    /// Where counters are kept: relative to the file's folder, or, where the file does not say, `state` of the working
+    /// directory.
+    pub fn state_path(&self) -> PathBuf {
+        self.config.state.path.as_ref().map_or_else(|| PathBuf::from("state"), |path| self.folder.join(path))
+    }
+}

@@ -1,0 +1,5 @@
+//! The program from outside, one module per door.
+
+#![expect(clippy::unwrap_used, reason = "every line here is a test")]
+
+mod config;
