@@ -11,4 +11,5 @@ pub mod failure;
 pub mod health;
 pub mod ledger;
 pub mod reading;
+pub mod simulator;
 pub mod vendors;
