@@ -67,7 +67,7 @@ pub struct Poll<'a> {
 /// An implementer asks through `poll.client`, decodes, and fills a [`Reading`]. It returns a [`Failure`] where the
 /// poll as a whole cannot go on, notes the failure of one entity in [`Reading::failures`], and a row that cannot be
 /// read in [`Reading::rejected`].
-pub trait Report: Send {
+pub trait Report: Send + Sync {
     /// Asks the vendor once for all that `poll` names.
     fn poll<'a>(&'a mut self, poll: Poll<'a>) -> BoxFuture<'a, Result<Reading, Failure>>;
 }

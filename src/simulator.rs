@@ -1,0 +1,271 @@
+//! Stand-ins of the four vendors' HTTP APIs on loopback, over one seeded [`truth`]. They follow the vendors' documents
+//! and share no code with `vendors`: a misreading must not cancel itself out. The demo, the tests and the benches
+//! run against them.
+
+mod form;
+mod huawei;
+mod limits;
+mod log;
+mod ozonetel;
+mod serve;
+mod times;
+pub mod truth;
+mod voximplant;
+mod wolkvox;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::clock::Clock;
+pub use log::{Entry, VendorLog};
+use serve::Room;
+use truth::Truth;
+
+/// Whom a simulator stands in for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Vendor {
+    /// Ozonetel CloudAgent.
+    Ozonetel,
+    /// Wolkvox Manager.
+    Wolkvox,
+    /// Huawei CC-Gateway.
+    Huawei,
+    /// Voximplant Management API.
+    Voximplant,
+}
+
+/// How to run. [`Options::new`] has the defaults.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Decides everything that happens.
+    pub seed: u64,
+    /// The present: which calls have ended, which tokens are valid.
+    pub clock: Clock,
+    /// Agents of each vendor.
+    pub agents: usize,
+    /// Agents of Huawei, if another number.
+    pub huawei_agents: Option<usize>,
+    /// How many times the documented limits may be used; none: no limits. They are counted in tokio's time, as a
+    /// client's budget is.
+    pub limits: Option<f64>,
+    /// Share of the requests, from 0 to 1, that end in some failure.
+    pub chaos: f64,
+    /// How long each answer takes.
+    pub latency: Duration,
+    /// Wolkvox licences; 1000 requests a day each.
+    pub wolkvox_licences: u32,
+    /// The zone of the Wolkvox tenant.
+    pub wolkvox_zone: TimeZone,
+    /// Whether agent_9 ends with a row that sums up all others.
+    pub wolkvox_total: bool,
+}
+
+/// What makes one vendor fail until it is set back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fault {
+    /// Works.
+    #[default]
+    None,
+    /// Accepts requests and never answers.
+    Hang,
+    /// Answers 200 with a web page.
+    Html,
+    /// Answers with this HTTP status and a web page.
+    Status(u16),
+    /// Promises the whole body, sends half and closes.
+    CutBody,
+    /// Answers as if too many had asked.
+    RateLimited,
+    /// Answers as if the credentials were wrong.
+    WrongCredentials,
+    /// Closes every connection at once.
+    Down,
+}
+
+/// What a client needs to be let in.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Ozonetel account name.
+    pub ozonetel_user_name: String,
+    /// Ozonetel API key.
+    pub ozonetel_api_key: String,
+    /// Wolkvox token.
+    pub wolkvox_token: String,
+    /// Huawei agent ids with their GUIDs, as JSON: `{"101":"<guid>"}`.
+    pub huawei_guids: String,
+    /// Voximplant service account, as the flat JSON file.
+    pub voximplant_key: String,
+    /// A child account of it, accepted as `iss` too.
+    pub voximplant_child: u64,
+}
+
+/// Four running vendors. They stop when this is dropped.
+pub struct Simulator {
+    world: Arc<World>,
+    rooms: [Arc<Room>; 4],
+    addresses: [SocketAddr; 4],
+    voximplant_key: String,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+/// What all vendors share.
+#[derive(Debug)]
+struct World {
+    truth: Truth,
+    options: Options,
+    user_name: String,
+    api_key: String,
+    token: String,
+    /// Times that the GUIDs were replaced.
+    rotation: AtomicU64,
+}
+
+// === impl Vendor ===
+
+impl Vendor {
+    /// Every vendor, in the order of their numbers.
+    pub const ALL: [Self; 4] = [Self::Ozonetel, Self::Wolkvox, Self::Huawei, Self::Voximplant];
+
+    /// The value of the label `vendor`.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ozonetel => "ozonetel",
+            Self::Wolkvox => "wolkvox",
+            Self::Huawei => "huawei",
+            Self::Voximplant => "voximplant",
+        }
+    }
+}
+
+// === impl Options ===
+
+impl Options {
+    /// Ten agents per vendor, the documented limits, no chaos.
+    pub fn new(clock: Clock) -> Self {
+        Self {
+            seed: 1,
+            clock,
+            agents: 10,
+            huawei_agents: None,
+            limits: Some(1.0),
+            chaos: 0.0,
+            latency: Duration::ZERO,
+            wolkvox_licences: 1,
+            // Bogota has kept this offset since 1993.
+            wolkvox_zone: TimeZone::fixed(jiff::tz::offset(-5)),
+            wolkvox_total: true,
+        }
+    }
+}
+
+// === impl Credentials ===
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Credentials(…)")
+    }
+}
+
+// === impl Simulator ===
+
+impl Simulator {
+    /// Opens one listener per vendor on loopback and serves until dropped.
+    pub async fn start(options: Options) -> io::Result<Self> {
+        let mut rng = truth::Rng::of(&[options.seed, 9]);
+        let mut secret = |prefix: &str| format!("{prefix}{:016x}{:016x}", rng.next(), rng.next());
+        let world = Arc::new(World {
+            user_name: "acme".to_owned(),
+            api_key: secret("KK"),
+            token: secret(""),
+            truth: Truth::with_huawei(options.seed, options.agents, options.huawei_agents.unwrap_or(options.agents)),
+            rotation: AtomicU64::new(0),
+            options,
+        });
+        let (voximplant, voximplant_key) = voximplant::Platform::new(Arc::clone(&world))?;
+        let rooms = [
+            Room::new(Vendor::Ozonetel, &world, ozonetel::CloudAgent::new(Arc::clone(&world))),
+            Room::new(Vendor::Wolkvox, &world, wolkvox::Manager::new(Arc::clone(&world))),
+            Room::new(Vendor::Huawei, &world, huawei::Gateway::new(Arc::clone(&world))),
+            Room::new(Vendor::Voximplant, &world, voximplant),
+        ];
+        let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); 4];
+        let mut tasks = Vec::new();
+        for (room, address) in rooms.iter().zip(&mut addresses) {
+            let listener = TcpListener::bind(*address).await?;
+            *address = listener.local_addr()?;
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(serve::run(listener, Arc::clone(room)))));
+        }
+        Ok(Self { world, rooms, addresses, voximplant_key, _tasks: tasks })
+    }
+
+    /// What `base_url` has to be.
+    pub fn url(&self, vendor: Vendor) -> String {
+        format!("http://{}", self.addresses[vendor as usize])
+    }
+
+    /// What lets a client in, now: GUIDs change with [`Simulator::rotate_guids`].
+    pub fn credentials(&self) -> Credentials {
+        Credentials {
+            ozonetel_user_name: self.world.user_name.clone(),
+            ozonetel_api_key: self.world.api_key.clone(),
+            wolkvox_token: self.world.token.clone(),
+            huawei_guids: huawei::guids(&self.world),
+            voximplant_key: self.voximplant_key.clone(),
+            voximplant_child: voximplant::CHILD,
+        }
+    }
+
+    /// What really happened.
+    pub fn truth(&self) -> &Truth {
+        &self.world.truth
+    }
+
+    /// What one vendor has been asked so far.
+    pub fn log(&self, vendor: Vendor) -> VendorLog {
+        self.rooms[vendor as usize].log.snapshot()
+    }
+
+    /// Breaks one vendor, or mends it with [`Fault::None`].
+    pub fn set_fault(&self, vendor: Vendor, fault: Fault) {
+        *self.rooms[vendor as usize].fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+
+    /// Replaces every GUID, as dynamic authentication does; the old ones are dead at once.
+    pub fn rotate_guids(&self) {
+        self.world.rotation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The Ozonetel calls that ended in `(from, to]`, as id and Indian day: what a file of UCIDs would list.
+    pub fn ozonetel_ucids(&self, from: Timestamp, to: Timestamp) -> Vec<(String, Date)> {
+        ozonetel::ucids(&self.world.truth, from.as_second() + 1..to.as_second() + 1)
+    }
+}
+
+impl std::fmt::Debug for Simulator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Simulator").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+// === impl World ===
+
+impl World {
+    /// The present, in seconds since the epoch.
+    fn now(&self) -> i64 {
+        self.options.clock.now().as_second()
+    }
+}
+
+type FaultCell = Mutex<Fault>;
+
+#[cfg(test)]
+mod tests;
