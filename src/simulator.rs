@@ -117,6 +117,9 @@ pub struct Simulator {
     _tasks: Vec<AbortOnDropHandle<()>>,
 }
 
+/// A fault that tests set while requests read it.
+type FaultCell = Mutex<Fault>;
+
 /// What all vendors share.
 #[derive(Debug)]
 struct World {
@@ -264,8 +267,6 @@ impl World {
         self.options.clock.now().as_second()
     }
 }
-
-type FaultCell = Mutex<Fault>;
 
 #[cfg(test)]
 mod tests;

@@ -54,7 +54,7 @@ mod tests {
     async fn a_minute_holds_so_many_and_then_frees() {
         let limiter = Limiter::new(2, Some(1.0));
         assert_eq!([limiter.allow(), limiter.allow(), limiter.allow()], [true, true, false]);
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert!(limiter.allow());
         let none = Limiter::new(2, None);
         assert!((0..100).all(|_| none.allow()));

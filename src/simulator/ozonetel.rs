@@ -84,14 +84,14 @@ impl CloudAgent {
                 return error("agentId is Invalid");
             };
             let average = average(truth.average_handle_time(Some(one.index), None, now));
-            success(json!({ "AgentID": one.key, "AgentName": one.name, "AHT": average }))
+            success(&json!({ "AgentID": one.key, "AgentName": one.name, "AHT": average }))
         } else {
             let lines = Truth::lines(Vendor::Ozonetel);
             let Some((place, (id, name))) = (0..).zip(lines).find(|(_, (_, name))| *name == campaign) else {
                 return error("campaignName is Invalid");
             };
             let average = average(truth.average_handle_time(None, Some(place), now));
-            success(json!({ "CampaignID": id, "CampaignName": name, "AHT": average }))
+            success(&json!({ "CampaignID": id, "CampaignName": name, "AHT": average }))
         }
     }
 
@@ -121,8 +121,8 @@ impl CloudAgent {
         let day = |at: i64| (at + IST).div_euclid(DAY);
         let found = rows::find(&self.world.truth, ucid).filter(|call| day(call.start) < day(now));
         match found.filter(|call| readable(call, now)) {
-            Some(call) => success(json!([rows::v1(&self.world, &call)])),
-            None => success(format!("No Data Found with UCID {ucid}").into()),
+            Some(call) => success(&json!([rows::v1(&self.world, &call)])),
+            None => success(&format!("No Data Found with UCID {ucid}").into()),
         }
     }
 
@@ -228,7 +228,7 @@ fn wrong_format(field: &str) -> String {
     format!("Invalid {field} format. Please pass the date in the format yyyy-MM-dd HH:mm:ss")
 }
 
-fn success(message: Value) -> Reply {
+fn success(message: &Value) -> Reply {
     Reply::json(200, &json!({ "status": "success", "message": message }))
 }
 

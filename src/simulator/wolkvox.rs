@@ -39,7 +39,7 @@ struct Envelope<R> {
 
 /// Errors carry their code as a string, and no data.
 #[derive(Serialize)]
-struct Error {
+struct Refused {
     code: &'static str,
     error: &'static str,
     msg: &'static str,
@@ -192,5 +192,5 @@ fn forbidden(msg: &'static str) -> Reply {
 }
 
 fn error(status: u16, code: &'static str, error: &'static str, msg: &'static str) -> Reply {
-    Reply::json(status, &Error { code, error, msg })
+    Reply::json(status, &Refused { code, error, msg })
 }

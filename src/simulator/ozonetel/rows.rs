@@ -85,7 +85,6 @@ pub(super) fn v2(world: &World, call: &Call, window: RangeInclusive<i64>, now: i
     legs.filter(|(_, leg)| window.contains(&leg.start)).map(|(place, leg)| row(world, call, place, &leg, now)).collect()
 }
 
-#[expect(clippy::too_many_lines, reason = "46 columns")]
 fn row(world: &World, call: &Call, place: u64, leg: &Leg, now: i64) -> Value {
     let inbound = call.direction == Direction::In;
     let agent = agent(world, call);

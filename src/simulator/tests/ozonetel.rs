@@ -13,11 +13,11 @@ async fn no_limits() -> (Simulator, Clock) {
 /// A v1 request; `KEY` stands for the real one.
 async fn v1(simulator: &Simulator, path: &str, query: &str) -> (u16, Value) {
     let query = query.replace("KEY", &simulator.credentials().ozonetel_api_key);
-    send(Client::new().get(format!("{}{path}?{query}", simulator.url(Vendor::Ozonetel)))).await
+    send(client().get(format!("{}{path}?{query}", simulator.url(Vendor::Ozonetel)))).await
 }
 
 async fn v2(simulator: &Simulator, method: Method, path: &str, body: Value) -> (u16, Value) {
-    let request = Client::new().request(method, format!("{}{path}", simulator.url(Vendor::Ozonetel)));
+    let request = client().request(method, format!("{}{path}", simulator.url(Vendor::Ozonetel)));
     let request = request.header("apiKey", simulator.credentials().ozonetel_api_key);
     send(request.header("Content-Type", "application/json").body(body.to_string())).await
 }
@@ -105,9 +105,9 @@ async fn the_new_cdr_wants_a_get_with_a_json_body() {
     let (simulator, clock) = no_limits().await;
     let path = "/ca_reports/fetchCdrByUCID";
     let url = format!("{}{path}", simulator.url(Vendor::Ozonetel));
-    let (status, body) = send(Client::new().get(format!("{url}?userName=acme&ucid=1")).header("apiKey", "x")).await;
+    let (status, body) = send(client().get(format!("{url}?userName=acme&ucid=1")).header("apiKey", "x")).await;
     assert_eq!((status, &body["message"]), (200, &json!("Invalid Json Pass Valid Json")));
-    let bearer = Client::new().get(&url).header("Authorization", "Bearer x").body(r#"{"userName":"acme"}"#);
+    let bearer = client().get(&url).header("Authorization", "Bearer x").body(r#"{"userName":"acme"}"#);
     assert_eq!(send(bearer).await, (401, json!({ "status": "false", "message": "Missing userName or apiKey" })));
     assert_eq!(v2(&simulator, Method::POST, path, json!({})).await.0, 405);
 

@@ -28,7 +28,7 @@ impl Signer {
 
 fn statistics(simulator: &Simulator, token: &str, query: &str) -> RequestBuilder {
     let url = format!("{}/platform_api/GetACDOperatorStatistics?{query}", simulator.url(Vendor::Voximplant));
-    Client::new().post(url).bearer_auth(token)
+    client().post(url).bearer_auth(token)
 }
 
 const TODAY: &str = "from_date=2026-11-20%2000:00:00&user_id=all&aggregation=day&report=all";
@@ -75,16 +75,15 @@ async fn every_way_to_ask_gets_the_same_answer() {
     let query = "from_date=2026-11-20%2000:00:00&user_id=all&report=AC;TT";
     let expected = send(statistics(&simulator, &token, query)).await;
     assert!(!expected.1["result"].as_array().unwrap().is_empty());
-    let client = Client::new();
     let with_command = [("cmd", "GetACDOperatorStatistics"), fields[0], fields[1], fields[2]];
     let multipart: String = with_command
         .map(|(name, value)| format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"))
         .concat();
     for request in [
-        client.get(format!("{base}/GetACDOperatorStatistics/?{query}")),
-        client.post(format!("{base}/GetACDOperatorStatistics")).form(&fields),
-        client.post(&base).form(&with_command),
-        client
+        client().get(format!("{base}/GetACDOperatorStatistics/?{query}")),
+        client().post(format!("{base}/GetACDOperatorStatistics")).form(&fields),
+        client().post(&base).form(&with_command),
+        client()
             .post(&base)
             .header("Content-Type", "multipart/form-data; boundary=b")
             .body(format!("{multipart}--b--\r\n")),
@@ -172,8 +171,7 @@ async fn tokens_are_checked_claim_by_claim() {
         let (status, body) = send(statistics(&simulator, &token, TODAY)).await;
         assert_eq!((status, &body["error"]["code"]), (200, &json!(code)));
     }
-    let bare =
-        Client::new().get(format!("{}/platform_api/GetACDOperatorStatistics", simulator.url(Vendor::Voximplant)));
+    let bare = client().get(format!("{}/platform_api/GetACDOperatorStatistics", simulator.url(Vendor::Voximplant)));
     assert_eq!(send(bare).await.1["error"], json!({ "code": 100, "msg": "Authorization failed" }));
 }
 
@@ -199,7 +197,7 @@ async fn wrong_parameters_have_codes_of_their_own() {
     }
     let base = format!("{}/platform_api", simulator.url(Vendor::Voximplant));
     for (url, code) in [(base.clone(), 102), (format!("{base}/GetNothing"), 103)] {
-        assert_eq!(send(Client::new().post(url).bearer_auth(&token)).await.1["error"]["code"], code);
+        assert_eq!(send(client().post(url).bearer_auth(&token)).await.1["error"]["code"], code);
     }
     simulator.set_fault(Vendor::Voximplant, Fault::RateLimited);
     let (_, body) = send(statistics(&simulator, &token, TODAY)).await;

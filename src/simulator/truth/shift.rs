@@ -147,8 +147,8 @@ impl Iterator for Shift {
 
     fn next(&mut self) -> Option<Call> {
         let (rng, habits) = (&mut self.rng, &self.habits);
-        let calm = usize::try_from(self.at.rem_euclid(DAY) / 3600).ok().and_then(|hour| CALM.get(hour)).unwrap_or(&100);
-        let mut gap = (4 + rng.below(14)) * calm / 100;
+        let lull = usize::try_from(self.at.rem_euclid(DAY) / 3600).ok().and_then(|hour| CALM.get(hour)).unwrap_or(&100);
+        let mut gap = (4 + rng.below(14)) * lull / 100;
         if rng.percent(2) {
             gap += 300 + rng.below(420);
         }
@@ -249,7 +249,7 @@ impl Rng {
 
     /// From 0 to below `bound`.
     pub(in crate::simulator) fn below(&mut self, bound: u64) -> u64 {
-        (self.next() >> 32) * bound >> 32
+        ((self.next() >> 32) * bound) >> 32
     }
 
     pub(in crate::simulator) fn percent(&mut self, chance: u64) -> bool {
