@@ -47,7 +47,7 @@ impl Amount {
 
     /// The whole number, if it is one.
     pub const fn as_whole(self) -> Option<u64> {
-        if self.0 % SCALE == 0 { Some(self.0 / SCALE) } else { None }
+        if self.0.is_multiple_of(SCALE) { Some(self.0 / SCALE) } else { None }
     }
 
     /// What `self` has above `other`, zero if nothing.

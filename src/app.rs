@@ -71,7 +71,8 @@ impl App {
         for Ready { vendor, account, client, reports: setups } in accounts {
             for setup in setups {
                 let slot = tasks.len();
-                let share = f64::from(u32::try_from(slot).unwrap_or(u32::MAX)) / f64::from(u32::try_from(reports).unwrap_or(1));
+                let share =
+                    f64::from(u32::try_from(slot).unwrap_or(u32::MAX)) / f64::from(u32::try_from(reports).unwrap_or(1));
                 let delay = setup.settings.interval.min(SPREAD).mul_f64(share);
                 let task = task(&ledger, &names, vendor, &account, &client, setup, &health, &page, slot, clock)?;
                 tasks.push((task, delay));

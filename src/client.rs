@@ -25,7 +25,7 @@ use budget::Budget;
 pub use transport::{Http, Transport, TransportError};
 
 /// How long the next request waits after a rate limit when the vendor did not say.
-const UNTOLD_WAIT: Duration = Duration::from_secs(60);
+const UNTOLD_WAIT: Duration = Duration::from_mins(1);
 /// The pause before a broken connection is tried once more.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 

@@ -253,8 +253,8 @@ macro_rules! report_config {
 pub(crate) use {account_config, report_config};
 
 /// Shortest default of `stale_after`.
-pub const MIN_STALE: Duration = Duration::from_secs(5 * 60);
+pub const MIN_STALE: Duration = Duration::from_mins(5);
 /// Default of `settle`.
-pub const SETTLE: Duration = Duration::from_secs(6 * 3600);
+pub const SETTLE: Duration = Duration::from_hours(6);
 /// Default of `backfill`.
-pub const BACKFILL: Duration = Duration::from_secs(3 * 86_400);
+pub const BACKFILL: Duration = Duration::from_hours(72);

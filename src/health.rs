@@ -62,6 +62,9 @@ pub struct ReportHealth {
     entity_reasons: Vec<(Reason, Option<String>)>,
 }
 
+/// Calls that wait for their figures, and since when the oldest does.
+type Backlog = (usize, Option<i64>);
+
 /// All health figures. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Health(Arc<Mutex<Inner>>);
@@ -73,7 +76,7 @@ struct Inner {
     durations: BTreeMap<(&'static str, &'static str), Histogram>,
     waits: BTreeMap<(&'static str, Arc<str>), Counter<f64, std::sync::atomic::AtomicU64>>,
     guids_changed: BTreeMap<(&'static str, Arc<str>), Timestamp>,
-    backlogs: BTreeMap<(&'static str, Arc<str>), (usize, Option<i64>)>,
+    backlogs: BTreeMap<(&'static str, Arc<str>), Backlog>,
     loaded_at: Option<Timestamp>,
 }
 

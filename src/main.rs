@@ -77,12 +77,7 @@ async fn run_demo(options: Demo) -> ExitCode {
 }
 
 /// Binds, starts and waits for the stop signal.
-async fn run(
-    loaded: &config::Loaded,
-    clock: Clock,
-    web: Web,
-    ready: impl FnOnce(SocketAddr),
-) -> ExitCode {
+async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce(SocketAddr)) -> ExitCode {
     let mut listeners = Vec::new();
     for address in &web.listen {
         match bind(address).await {
@@ -120,7 +115,8 @@ async fn bind(address: &ListenAddress) -> std::io::Result<TcpListener> {
 }
 
 async fn stop_signal() -> bool {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be received");
         return false;
     };

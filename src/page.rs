@@ -25,7 +25,8 @@ pub struct Page {
 impl Page {
     /// A page with room for so many reports.
     pub fn new(reports: usize) -> Self {
-        let blocks = vec![Arc::new(Block::default()); reports];
+        let empty = Arc::new(Block::default());
+        let blocks = (0..reports).map(|_| Arc::clone(&empty)).collect::<Vec<_>>();
         Self { writer: Mutex::new(()), blocks: ArcSwap::from_pointee(blocks) }
     }
 

@@ -33,7 +33,8 @@ where
             Box::new(registry.with(layer.with_filter(ours)))
         }
         LogFormat::Json => {
-            let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(false).with_writer(writer);
+            let layer =
+                tracing_subscriber::fmt::layer().json().flatten_event(true).with_target(false).with_writer(writer);
             Box::new(registry.with(layer.with_filter(ours)))
         }
     }

@@ -25,7 +25,7 @@ pub struct RateLimit {
 impl RateLimit {
     /// So many requests per minute.
     pub const fn per_minute(count: u32) -> Self {
-        Self { count, per: Duration::from_secs(60) }
+        Self { count, per: Duration::from_mins(1) }
     }
 
     /// The time between two requests.

@@ -120,9 +120,9 @@ mod tests {
 
     fn settings() -> ReportSettings {
         ReportSettings {
-            interval: Duration::from_secs(300),
+            interval: Duration::from_mins(5),
             rate_limit: None,
-            stale_after: Duration::from_secs(1200),
+            stale_after: Duration::from_mins(20),
             settle: SETTLE,
             backfill: BACKFILL,
         }

@@ -83,7 +83,7 @@ mod tests {
         for family in ALL.iter().copied() {
             let mut parts = vec![Part::Whole];
             if let Kind::Histogram(bounds) = family.spec().kind {
-                parts.extend((0..=bounds.len()).map(|index| Part::Bucket(index as u8)));
+                parts.extend((0..=bounds.len()).map(|index| Part::Bucket(u8::try_from(index).unwrap())));
             }
             for part in parts {
                 let slot = Slot { family, part };
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_value_on_the_bound_falls_below_it() {
-        let bucket = |value| Slot::bucket_of(Family::CampaignTalkTime, value).map(|slot| slot.name());
+        let bucket = |value| Slot::bucket_of(Family::CampaignTalkTime, value).map(Slot::name);
         assert_eq!(bucket(5.0).as_deref(), Some("campaign_talk_time_seconds|<=5"));
         assert_eq!(bucket(5.1).as_deref(), Some("campaign_talk_time_seconds|<=15"));
         assert_eq!(bucket(99_999.0).as_deref(), Some("campaign_talk_time_seconds|<=inf"));

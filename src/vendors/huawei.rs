@@ -167,9 +167,8 @@ mod tests {
         assert_eq!(errors.len(), 1, "{errors:?}");
         assert!(errors[0].starts_with("vendors.huawei[0].reports.agent_call_statistics.concurrency:"));
         assert!(warnings[0].starts_with("vendors.huawei[0].guids.url:"), "{warnings:?}");
-        let (_, warnings) = check(
-            "account: a\nbase_url: https://10.0.0.8:8043\nguids: {url: 'http://127.0.0.1:9000/'}\nreports: {}\n",
-        );
+        let (_, warnings) =
+            check("account: a\nbase_url: https://10.0.0.8:8043\nguids: {url: 'http://127.0.0.1:9000/'}\nreports: {}\n");
         assert_eq!(warnings, Vec::<String>::new());
         let (_, warnings) =
             check("account: a\nbase_url: https://10.0.0.8:8043\nguids: {file: /no/such.json}\nreports: {}\n");

@@ -147,10 +147,8 @@ impl crate::config::Account for Account {
     }
 
     fn build(&self, setup: &Setup<'_>) -> Result<Vec<ReportSetup>, SetupError> {
-        let fail = |key: &str, message: &str| SetupError {
-            path: format!("{}.{key}", setup.at),
-            message: message.to_owned(),
-        };
+        let fail =
+            |key: &str, message: &str| SetupError { path: format!("{}.{key}", setup.at), message: message.to_owned() };
         let base = Url::parse(&self.base_url).map_err(|_| fail("base_url", "no usable URL"))?;
         let zone = TimeZone::get(&self.timezone).map_err(|_| fail("timezone", "unknown time zone"))?;
         let access = Access::new(base, &self.user_name, self.secret().read(setup.at, setup.folder)?);

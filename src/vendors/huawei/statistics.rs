@@ -287,9 +287,13 @@ mod tests {
             assert_eq!(read(200, body), Err(Reason::Malformed), "{body}");
         }
         let good = include_str!("../../../tests/fixtures/huawei/statistics_ok.json");
-        for (status, reason) in
-            [(401, Reason::Auth), (403, Reason::Unavailable), (418, Reason::Http), (302, Reason::Http), (502, Reason::Unavailable)]
-        {
+        for (status, reason) in [
+            (401, Reason::Auth),
+            (403, Reason::Unavailable),
+            (418, Reason::Http),
+            (302, Reason::Http),
+            (502, Reason::Unavailable),
+        ] {
             assert_eq!(read(status, "<html></html>"), Err(reason), "{status}");
             assert_eq!(read(status, good), Err(reason), "{status}");
         }

@@ -287,7 +287,14 @@ mod tests {
     async fn one_unknown_agent_does_not_end_the_poll() {
         let vendor = Vendor::new(|(_, body)| {
             let gone = body.contains("gone");
-            answer(200, if gone { r#"{"status":"error","message":"agentId is Invalid"}"# } else { r#"{"status":"success","message":{"AHT":"None"}}"# })
+            answer(
+                200,
+                if gone {
+                    r#"{"status":"error","message":"agentId is Invalid"}"#
+                } else {
+                    r#"{"status":"success","message":{"AHT":"None"}}"#
+                },
+            )
         });
         let mut report = report(&vendor, "{agents: [gone, asha]}");
         let reading = poll(&mut report, &vendor).await;
@@ -298,10 +305,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stopped_poll_is_taken_up_where_it_stopped() {
-        for (text, reason) in [("max limit exceeded", Reason::RateLimited), ("userName or apiKey is Invalid", Reason::Auth)] {
+        for (text, reason) in
+            [("max limit exceeded", Reason::RateLimited), ("userName or apiKey is Invalid", Reason::Auth)]
+        {
             let error = format!(r#"{{"status":"error","message":"{text}"}}"#);
             let vendor = Vendor::new(move |(_, body)| {
-                answer(200, if body.contains("ravi") { &error } else { r#"{"status":"success","message":{"AHT":"00:00:01"}}"# })
+                answer(
+                    200,
+                    if body.contains("ravi") { &error } else { r#"{"status":"success","message":{"AHT":"00:00:01"}}"# },
+                )
             });
             let mut report = report(&vendor, "{agents: [asha, ravi], campaigns: [sales]}");
             let reading = poll(&mut report, &vendor).await;

@@ -71,7 +71,9 @@ impl CallDetailsReport {
 
     pub(super) fn check(&self, at: &str, problems: &mut Problems) {
         match &self.ucid_file {
-            None if !self.callback => problems.add(at, "no source of calls; expected ucid_file, callback: true, or both"),
+            None if !self.callback => {
+                problems.add(at, "no source of calls; expected ucid_file, callback: true, or both");
+            }
             Some(path) if !problems.folder.join(path).exists() => {
                 let path = problems.folder.join(path);
                 problems.warn(&format!("{at}.ucid_file"), format!("no such file: {}", path.display()));
@@ -84,14 +86,7 @@ impl CallDetailsReport {
 // === impl CallDetails ===
 
 impl CallDetails {
-    pub(super) fn new(
-        access: Access,
-        lane: Lane,
-        api: Api,
-        zone: TimeZone,
-        pace: Pace,
-        file: Option<PathBuf>,
-    ) -> Self {
+    pub(super) fn new(access: Access, lane: Lane, api: Api, zone: TimeZone, pace: Pace, file: Option<PathBuf>) -> Self {
         Self { access, lane, api, zone, pace, file, first_seen: BTreeMap::new(), failed: BTreeSet::new() }
     }
 
@@ -235,7 +230,8 @@ impl Report for CallDetails {
                 reading.read += u64::from(idle);
                 for call in known.iter().filter(|call| queue::is_over(call, &self.zone, now)) {
                     if !call.counted {
-                        let expired = Failure::new(Reason::Expired, "the vendor never gave the call within its 15 days");
+                        let expired =
+                            Failure::new(Reason::Expired, "the vendor never gave the call within its 15 days");
                         let line = listed.calls.get(&call.id).map(|entry| format!("line {}", entry.line));
                         reading.failures.push(Failure { place: line, ..expired });
                     }

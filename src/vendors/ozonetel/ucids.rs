@@ -78,11 +78,9 @@ mod tests {
 
     #[test]
     fn comments_and_blank_lines_are_skipped_and_the_first_mention_holds() {
-        let text =
-            "\u{feff}# calls of the day\r\n\r\n 100200300 \r\n100200301,2026-11-19 # again\n100200301\n31571870688636584, 2026-11-20\n";
+        let text = "\u{feff}# calls of the day\r\n\r\n 100200300 \r\n100200301,2026-11-19 # again\n100200301\n31571870688636584, 2026-11-20\n";
         let listed = Listed::parse(text, date(2026, 11, 20));
-        let calls: Vec<_> =
-            listed.calls.iter().map(|(id, entry)| (id.expose(), entry.line, entry.day)).collect();
+        let calls: Vec<_> = listed.calls.iter().map(|(id, entry)| (id.expose(), entry.line, entry.day)).collect();
         assert_eq!(
             calls,
             [
@@ -96,9 +94,17 @@ mod tests {
 
     #[test]
     fn a_wrong_line_is_named_by_its_number_alone() {
-        for wrong in
-            ["98765x", "-98765", "98765 43210", ",2026-11-19", "98765,", "98765,19-11-2026", "98765,2026-02-30", "98765,2026-11-21", "98765,2026-11-19,x"]
-        {
+        for wrong in [
+            "98765x",
+            "-98765",
+            "98765 43210",
+            ",2026-11-19",
+            "98765,",
+            "98765,19-11-2026",
+            "98765,2026-02-30",
+            "98765,2026-11-21",
+            "98765,2026-11-19,x",
+        ] {
             let listed = Listed::parse(&format!("1\n{wrong}\n2"), date(2026, 11, 20));
             assert_eq!(listed.calls.len(), 2, "{wrong}");
             let failures: Vec<_> = listed.failures.iter().map(|f| (f.reason, f.place.as_deref())).collect();

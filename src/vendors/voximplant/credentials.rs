@@ -78,7 +78,9 @@ impl Credentials {
         let header = Header { kid: Some(key_id), ..Header::new(Algorithm::RS256) };
         let credentials = Self { header, account_id, key };
         // PEM around anything would do so far; only signing shows whether it is a key.
-        credentials.token(Timestamp::UNIX_EPOCH, 60).map_err(|_| "private_key cannot sign: expected RSA, 2048 bits or more")?;
+        credentials
+            .token(Timestamp::UNIX_EPOCH, 60)
+            .map_err(|_| "private_key cannot sign: expected RSA, 2048 bits or more")?;
         Ok(credentials)
     }
 

@@ -259,7 +259,9 @@ mod tests {
     #[test]
     fn ten_thousand_operators_are_one_answer() {
         let row = |id: u32| {
-            format!(r#"{{"user_id":{id},"statistics":[{{"date":"2026-11-20","AC":1,"UAC":0,"TDT":4,"THT":9,"TTT":8,"TACW":1}}]}}"#)
+            format!(
+                r#"{{"user_id":{id},"statistics":[{{"date":"2026-11-20","AC":1,"UAC":0,"TDT":4,"THT":9,"TTT":8,"TACW":1}}]}}"#
+            )
         };
         let body = format!(r#"{{"result":[{}]}}"#, (1..=10_000).map(row).collect::<Vec<_>>().join(","));
         let reading = read(&body, &[date(2026, 11, 20)]).unwrap();
@@ -278,7 +280,9 @@ mod tests {
             };
             let headers = request.headers.iter().map(header).collect();
             self.0.lock().unwrap().push((format!("{} {}", request.method, request.url), headers, request.body.clone()));
-            Box::pin(async { Ok(Answer { status: 200, retry_after: None, body: Bytes::from_static(b"{\"result\":[]}") }) })
+            Box::pin(async {
+                Ok(Answer { status: 200, retry_after: None, body: Bytes::from_static(b"{\"result\":[]}") })
+            })
         }
     }
 

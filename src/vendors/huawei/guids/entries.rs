@@ -135,7 +135,9 @@ mod tests {
         let read: Vec<_> = guids
             .agents
             .iter()
-            .map(|(id, Credentials { guid, cookie })| (*id, guid.to_str().unwrap(), cookie.as_ref().map(|c| c.to_str().unwrap())))
+            .map(|(id, Credentials { guid, cookie })| {
+                (*id, guid.to_str().unwrap(), cookie.as_ref().map(|c| c.to_str().unwrap()))
+            })
             .collect();
         assert_eq!(
             read,

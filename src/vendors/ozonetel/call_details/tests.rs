@@ -108,7 +108,8 @@ async fn a_call_is_asked_for_at_once_and_read_once_more_after_three() {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_day_the_listed_one_and_the_one_before_are_tried() {
-    let mut scene = Scene::new(Api::V2, "100200300", |(_, body)| if body.contains("11-19") { OUTBOUND } else { NO_DATA });
+    let mut scene =
+        Scene::new(Api::V2, "100200300", |(_, body)| if body.contains("11-19") { OUTBOUND } else { NO_DATA });
     scene.poll(at(20, 1, 0)).await.expect("a reading");
     assert_eq!(scene.asked(), ["100200300 2026-11-20 00:00:00"], "yesterday is not there before three");
     scene.poll(at(20, 3, 5)).await.expect("a reading");
@@ -140,8 +141,7 @@ async fn no_data_comes_back_daily_until_it_expires() {
 async fn what_was_counted_does_not_expire() {
     let mut scene = Scene::new(Api::V2, "", |_| NO_DATA);
     let listed = at(1, 12, 0).as_second();
-    let counted =
-        PendingCall { id: CallId::new("1"), day: None, listed_at: listed, due_at: listed, counted: true };
+    let counted = PendingCall { id: CallId::new("1"), day: None, listed_at: listed, due_at: listed, counted: true };
     scene.queue = CallQueue::new(vec![counted], []);
     let reading = scene.poll(at(20, 12, 0)).await.expect("a reading");
     assert!(reading.failures.is_empty());

@@ -95,8 +95,7 @@ fn ids_beyond_2_53_keep_their_digits_and_days_are_those_of_the_vendor() {
         })
         .collect();
     let day = date(2026, 11, 19);
-    let expected =
-        [(day, "41571870688636585"), (day, "41571870688636700"), (day, "41571870688636701")];
+    let expected = [(day, "41571870688636585"), (day, "41571870688636700"), (day, "41571870688636701")];
     assert_eq!(buckets.into_iter().collect::<Vec<_>>(), expected);
 }
 
