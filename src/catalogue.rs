@@ -39,6 +39,11 @@ impl Spec {
         if self.name.starts_with("process_") { self.name.to_owned() } else { format!("{PREFIX}{}", self.name) }
     }
 
+    /// Whether it only names an entity.
+    pub fn is_info(&self) -> bool {
+        self.name.ends_with("_info")
+    }
+
     /// The unit that OpenMetrics wants named: the last part of the name, without `_total`.
     pub fn unit(&self) -> Option<&'static str> {
         let stem = self.name.trim_end_matches("_total");
@@ -111,6 +116,9 @@ families! {
     AgentHold: Counter, "agent_hold_seconds_total", ["vendor", "account", "agent"],
         "Time that the agent kept callers on hold, in seconds.",
         ["call_details": "HoldDuration (v2)", "agent_hold_mute": "hold_time"];
+    AgentInfo: Gauge, "agent_info", ["vendor", "account", "agent", "agent_name", "agent_id"],
+        "Always 1; names the agent. agent_id is the vendor's number where it has one beside the key.",
+        ["call_details": "AgentName, AgentID"];
     AgentMute: Counter, "agent_mute_seconds_total", ["vendor", "account", "agent"],
         "Time that the agent was muted, in seconds.",
         ["agent_hold_mute": "mute_time"];

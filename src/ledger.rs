@@ -191,6 +191,11 @@ impl Book {
         self.names.mode != AgentLabel::None
     }
 
+    /// Whether agents are shown by the vendor's own key.
+    pub fn shows_plain_agents(&self) -> bool {
+        self.names.mode == AgentLabel::Plain
+    }
+
     /// Takes in what a poll that began at `now` read: all of it, durably, or nothing.
     pub fn apply(
         &mut self,

@@ -21,7 +21,7 @@ use crate::ledger::calendar::Due;
 use crate::ledger::slot::{Part, Slot};
 use crate::ledger::{Applied, Book};
 use crate::page::{Block, Page, Sample, Value};
-use crate::reading::{Entity, Gauge, Reading};
+use crate::reading::{Entity, Gauge, Reading, fit};
 use crate::vendors::{Calendar, Poll, Report, ReportSetup};
 
 /// Everything that the task of one report needs.
@@ -91,12 +91,12 @@ impl Task {
                     {
                         fresh_until = Some(Instant::now() + settings.stale_after);
                     }
-                    gauges.expire(settings.stale_after);
+                    gauges.expire(settings.stale_after, fresh_until.is_some());
                     self.publish(&gauges, fresh_until.is_some());
                 }
                 () = sleep_until(expiry) => {
-                    gauges.expire(settings.stale_after);
                     fresh_until = fresh_until.filter(|until| *until > Instant::now());
+                    gauges.expire(settings.stale_after, fresh_until.is_some());
                     self.publish(&gauges, fresh_until.is_some());
                 }
             }
@@ -253,20 +253,34 @@ impl Gauges {
         });
         let now = Instant::now();
         for Gauge { family, entity, labels, value } in &reading.gauges {
-            if matches!(entity, Entity::Agent(_)) && !book.shows_agents() {
+            let info = family.spec().is_info();
+            if matches!(entity, Entity::Agent(_)) && (!book.shows_agents() || info && !book.shows_plain_agents()) {
                 continue;
             }
-            self.0.insert((*family, book.name(entity), labels.clone()), (*value, now));
+            let entity = book.name(entity);
+            if info {
+                // One name per entity: the newest.
+                let from = (*family, entity.clone(), Vec::new());
+                let old =
+                    self.0.range(from..).map(|(key, _)| key).take_while(|key| key.0 == *family && key.1 == entity);
+                for key in old.cloned().collect::<Vec<_>>() {
+                    self.0.remove(&key);
+                }
+            }
+            let labels = labels.iter().map(|(name, value)| (*name, fit(value))).collect();
+            self.0.insert((*family, entity, labels), (*value, now));
         }
     }
 
-    fn expire(&mut self, stale_after: Duration) {
+    /// A value leaves when its own entity has been silent for too long; a name stays as long as the report's counters do.
+    fn expire(&mut self, stale_after: Duration, fresh: bool) {
         let now = Instant::now();
-        self.0.retain(|_, (_, at)| *at + stale_after > now);
+        self.0.retain(|(family, ..), (_, at)| if family.spec().is_info() { fresh } else { *at + stale_after > now });
     }
 
     fn next_expiry(&self, stale_after: Duration) -> Option<Instant> {
-        self.0.values().map(|(_, at)| *at + stale_after).min()
+        let values = self.0.iter().filter(|((family, ..), _)| !family.spec().is_info());
+        values.map(|(_, (_, at))| *at + stale_after).min()
     }
 }
 

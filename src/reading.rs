@@ -225,23 +225,28 @@ impl Reading {
 /// The longest label value that is kept, in bytes.
 const MAX_KEY: usize = 256;
 
-/// A key fit for a label: none if the vendor says that there is none (empty, blank or `None`), trimmed, and cut at 256 bytes with a
-/// digest of the whole in place of the tail, so that two long keys stay two series.
+/// A key fit for a label: none if the vendor says that there is none (empty, blank or `None`), and trimmed.
 pub fn clean_key(key: &str) -> Option<Arc<str>> {
-    use sha2::{Digest, Sha256};
     let key = key.trim();
     if key.is_empty() || key == "None" || key == "null" {
         return None;
     }
+    Some(fit(key).into())
+}
+
+/// A text fit for a label value: cut at 256 bytes, with a digest of the whole in place of the tail, so that two long keys
+/// stay two series.
+pub fn fit(key: &str) -> String {
+    use sha2::{Digest, Sha256};
     if key.len() <= MAX_KEY {
-        return Some(key.into());
+        return key.to_owned();
     }
     let digest = hex::encode(&Sha256::digest(key.as_bytes())[..8]);
     let mut end = MAX_KEY - digest.len() - 1;
     while !key.is_char_boundary(end) {
         end -= 1;
     }
-    Some(format!("{}~{digest}", &key[..end]).into())
+    format!("{}~{digest}", &key[..end])
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::client::Answer;
 use crate::failure::Failure;
-use crate::reading::{Bucket, CallId, Entity, Reading};
+use crate::reading::{Bucket, CallId, Entity, Gauge, Reading};
 use crate::vendors::parse::{self, Parsed, Text, is_nothing};
 
 /// A duration beyond this is not believed.
@@ -41,6 +41,7 @@ pub(super) struct Leg {
     pub(super) day: Date,
     start: DateTime,
     agent: Option<Entity>,
+    agent_name: String,
     campaign: Option<Entity>,
     inbound: bool,
     answered: bool,
@@ -69,6 +70,7 @@ struct RowV1 {
     r#type: Text,
     #[serde(rename = "AgentID")]
     agent_id: Text,
+    agent_name: Text,
     status: Text,
     call_completed: Text,
 }
@@ -95,6 +97,7 @@ struct RowV2 {
     r#type: Text,
     #[serde(rename = "AgentID")]
     agent_id: Text,
+    agent_name: Text,
     status: Text,
 }
 
@@ -192,6 +195,7 @@ fn count_call(id: &CallId, legs: &[&Leg], reading: &mut Reading) {
 impl Leg {
     fn count(&self, reading: &mut Reading) {
         let Some(agent) = &self.agent else { return };
+        self.name(agent, reading);
         let bucket = Bucket::Call { day: self.day, id: self.id.clone() };
         // A 0 is said as well, so that a leg that comes back answered, or no longer is, is seen to have changed.
         let flags = if self.inbound {
@@ -214,6 +218,17 @@ impl Leg {
             if let Some(amount) = amount {
                 reading.figure(family, agent, &bucket, amount);
             }
+        }
+    }
+}
+
+impl Leg {
+    /// Who the agent is; the vendor's number stands in other reports, here the key is all there is.
+    fn name(&self, agent: &Entity, reading: &mut Reading) {
+        let Some((_, key)) = agent.label() else { return };
+        if !is_nothing(&self.agent_name) {
+            let labels = vec![("agent_name", self.agent_name.clone()), ("agent_id", key.to_owned())];
+            reading.gauges.push(Gauge { family: Family::AgentInfo, entity: agent.clone(), labels, value: 1.0 });
         }
     }
 }
@@ -245,6 +260,7 @@ impl Row for RowV1 {
             day: start.date(),
             start,
             agent: Entity::agent(self.agent_id.as_str()),
+            agent_name: self.agent_name.as_str().trim().to_owned(),
             campaign: Entity::campaign(self.campaign_name.as_str()),
             inbound: is_inbound(&self.r#type)?,
             answered: is_answered(&self.status),
@@ -287,6 +303,7 @@ impl Row for RowV2 {
             day,
             start,
             agent: Entity::agent(self.agent_id.as_str()),
+            agent_name: self.agent_name.as_str().trim().to_owned(),
             campaign: Entity::campaign(self.campaign_name.as_str()),
             inbound: is_inbound(&self.r#type)?,
             answered: is_answered(&self.status),
