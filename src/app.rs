@@ -12,11 +12,11 @@ use url::Url;
 
 use crate::client::{Client, Http, Transport};
 use crate::clock::Clock;
-use crate::config::{Account, AgentLabel, Config, Loaded, Setup, SetupError};
+use crate::config::{Account, AccountSettings, AgentLabel, Config, Loaded, Setup, SetupError};
 use crate::health::{Health, ReportId};
+use crate::ledger::Ledger;
 use crate::ledger::redb::RedbStore;
-use crate::ledger::store::StoreError;
-use crate::ledger::{Ledger, names::AgentNames};
+use crate::ledger::store::{Store, StoreError};
 use crate::page::Page;
 use crate::poll::Task;
 use crate::vendors::{Calendar, ReportSetup};
@@ -36,6 +36,21 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
+/// What the program stands on. A test puts its own in the place of each.
+pub struct Ground {
+    /// Wall time.
+    pub clock: Clock,
+    /// Opens what counters are kept in.
+    pub store: Box<dyn FnOnce() -> Result<Box<dyn Store>, StoreError>>,
+    /// The way out of one account.
+    pub transport: TransportMaker,
+    /// Whether transactions leave the event loop while they wait for the disk.
+    pub offload: bool,
+}
+
+/// Makes the transport of an account at this key path, from its settings and its `base_url`.
+pub type TransportMaker = Box<dyn Fn(&AccountSettings, &str, &Url) -> Result<Box<dyn Transport>, SetupError>>;
+
 /// A program that is ready to run.
 pub struct App {
     site: Arc<Site>,
@@ -50,36 +65,70 @@ struct Ready {
 }
 
 impl App {
-    /// Opens the state and readies every account.
+    /// Readies every account over the network and the state directory that `loaded` names.
     pub fn new(loaded: &Loaded, clock: &Clock, telemetry_path: &str) -> Result<Self, StartError> {
+        let folder = loaded.folder.clone();
+        let path = loaded.state_path();
+        let ground = Ground {
+            clock: clock.clone(),
+            store: Box::new(move || Ok(Box::new(RedbStore::open(&path)?))),
+            transport: Box::new(move |settings, at, base| Ok(Box::new(Http::new(settings, at, &folder, base)?))),
+            offload: true,
+        };
+        Self::on(loaded, ground, telemetry_path)
+    }
+
+    /// Readies every account on ground of the caller's. Secrets are read before the state is opened: a configuration that
+    /// cannot work should not make a state directory.
+    pub fn on(loaded: &Loaded, ground: Ground, telemetry_path: &str) -> Result<Self, StartError> {
+        let Ground { clock, store, transport, offload } = ground;
         let Loaded { config, folder, .. } = loaded;
         let health = Health::default();
         health.loaded(clock.now());
-        // Secrets first: a configuration that cannot work should not make a state directory.
         let mut accounts = Vec::new();
         for (at, account) in config.vendors.accounts() {
-            accounts.push(ready(account, &at, folder, clock, &health)?);
+            accounts.push(ready(account, &at, folder, &clock, &health, &transport)?);
         }
         let operator_key = pseudonym_key(config, folder)?;
-        let path = loaded.state_path();
-        let ledger = Ledger::open(Box::new(RedbStore::open(&path)?), &path.display().to_string())?;
+        let ledger = Ledger::open(store()?, &loaded.state_path().display().to_string())?;
         let names = ledger.names(config.labels.agent, operator_key.as_deref());
 
         let reports: usize = accounts.iter().map(|account| account.reports.len()).sum();
         let page = Arc::new(Page::new(reports));
         let mut tasks = Vec::new();
+        let mut books = Vec::new();
         for Ready { vendor, account, client, reports: setups } in accounts {
             for setup in setups {
+                let id = ReportId { vendor, account: account.as_str().into(), report: setup.name };
+                // The call reports of one account count the same calls, whichever of them is configured.
+                let name = if matches!(setup.calendar, Calendar::Calls { .. }) { "calls" } else { setup.name };
+                let book = ledger.book(vendor, &account, name, names.clone())?;
+                health.register(&id, setup.settings.interval, book.last_success());
+                books.push(book.prefix().to_owned());
                 let slot = tasks.len();
-                let share =
-                    f64::from(u32::try_from(slot).unwrap_or(u32::MAX)) / f64::from(u32::try_from(reports).unwrap_or(1));
-                let delay = setup.settings.interval.min(SPREAD).mul_f64(share);
-                let task = task(&ledger, &names, vendor, &account, &client, setup, &health, &page, slot, clock)?;
+                let delay = setup.settings.interval.min(SPREAD).mul_f64(share(slot, reports));
+                let task = Task {
+                    id,
+                    setup,
+                    client: client.clone(),
+                    book: Arc::new(Mutex::new(book)),
+                    health: health.clone(),
+                    page: Arc::clone(&page),
+                    slot,
+                    clock: clock.clone(),
+                    offload,
+                };
                 tasks.push((task, delay));
             }
         }
+        ledger.forget_all_but(&books, clock.now())?;
         let site = Arc::new(Site::new(page, health, clock.clone(), telemetry_path.to_owned()));
         Ok(Self { site, tasks })
+    }
+
+    /// What is served.
+    pub fn site(&self) -> Arc<Site> {
+        Arc::clone(&self.site)
     }
 
     /// Serves and polls until `stop`; lets open requests and transactions finish.
@@ -108,46 +157,23 @@ fn ready(
     folder: &std::path::Path,
     clock: &Clock,
     health: &Health,
+    transport: &TransportMaker,
 ) -> Result<Ready, SetupError> {
     let settings = account.settings();
     let base: Url = account
         .base_url()
         .parse()
         .map_err(|_| SetupError { path: format!("{at}.base_url"), message: "no usable URL".to_owned() })?;
-    let transport: Box<dyn Transport> = Box::new(Http::new(&settings, at, folder, &base)?);
+    let transport = transport(&settings, at, &base)?;
     let client = Client::new(settings.clone(), transport, clock.clone(), health.clone());
     let reports = account.build(&Setup { client: &client, folder, at })?;
     Ok(Ready { vendor: account.vendor(), account: settings.account, client, reports })
 }
 
-#[expect(clippy::too_many_arguments, reason = "it only puts them together")]
-fn task(
-    ledger: &Ledger,
-    names: &AgentNames,
-    vendor: &'static str,
-    account: &str,
-    client: &Client,
-    setup: ReportSetup,
-    health: &Health,
-    page: &Arc<Page>,
-    slot: usize,
-    clock: &Clock,
-) -> Result<Task, StoreError> {
-    let id = ReportId { vendor, account: account.into(), report: setup.name };
-    // The call reports of one account count the same calls, whichever of them is configured.
-    let name = if matches!(setup.calendar, Calendar::Calls { .. }) { "calls" } else { setup.name };
-    let book = ledger.book(vendor, account, name, names.clone())?;
-    health.register(&id, setup.settings.interval, book.last_success());
-    Ok(Task {
-        id,
-        setup,
-        client: client.clone(),
-        book: Arc::new(Mutex::new(book)),
-        health: health.clone(),
-        page: Arc::clone(page),
-        slot,
-        clock: clock.clone(),
-    })
+/// Which part of the way `slot` of `reports` has gone.
+fn share(slot: usize, reports: usize) -> f64 {
+    let whole = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+    whole(slot) / whole(reports.max(1))
 }
 
 fn pseudonym_key(config: &Config, folder: &std::path::Path) -> Result<Option<Vec<u8>>, SetupError> {

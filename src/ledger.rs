@@ -149,6 +149,31 @@ impl Ledger {
     }
 }
 
+impl Ledger {
+    /// Removes the books that nobody has used for 30 days, except those that are in use now: an account that was taken
+    /// out of the configuration may come back within that time.
+    pub fn forget_all_but(&self, in_use: &[String], now: Timestamp) -> Result<(), StoreError> {
+        let oldest = now.as_millisecond() - FORGET_SECONDS * 1000;
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs = shared.store.read("book/")?;
+        let old: Vec<&str> = pairs
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_suffix("meta")?, codec::decode::<Meta>(value).ok()?)))
+            .filter(|(prefix, meta)| {
+                meta.last_success.is_some_and(|at| at < oldest) && !in_use.iter().any(|used| used == prefix)
+            })
+            .map(|(prefix, _)| prefix)
+            .collect();
+        if old.is_empty() {
+            return Ok(());
+        }
+        let gone = pairs.iter().filter(|(key, _)| old.iter().any(|prefix| key.starts_with(prefix)));
+        let writes: Writes = gone.map(|(key, _)| (key.clone(), None)).collect();
+        tracing::info!(books = old.len(), "state of accounts that left the configuration 30 days ago is removed");
+        shared.store.commit(&writes)
+    }
+}
+
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Ledger")
@@ -164,6 +189,11 @@ impl Book {
             Calendar::Days { zone } => self.meta.days.due(now, zone, settings),
             Calendar::Present | Calendar::Calls { .. } => calendar::Due::default(),
         }
+    }
+
+    /// What the keys of this book begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
     }
 
     /// The calls that are known.
@@ -412,3 +442,6 @@ fn chunk_of(entity: &Entity) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     hash % CHUNKS
 }
+
+#[cfg(test)]
+mod tests;

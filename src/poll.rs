@@ -42,6 +42,8 @@ pub struct Task {
     pub slot: usize,
     /// Wall time.
     pub clock: Clock,
+    /// Whether transactions leave the event loop while they wait for the disk.
+    pub offload: bool,
 }
 
 /// What a poll gives back: the report, and how it went.
@@ -158,18 +160,17 @@ impl Task {
         }
     }
 
-    /// One transaction, off the event loop: it waits for the disk.
+    /// One transaction; off the event loop, as it waits for the disk.
     async fn store(&self, reading: Reading, now: Timestamp, due: Due) -> (Reading, Result<Applied, Failure>) {
         let reading = Arc::new(reading);
         let (book, calendar, settings) =
             (Arc::clone(&self.book), self.setup.calendar.clone(), self.setup.settings.clone());
         let shared = Arc::clone(&reading);
-        let applied = tokio::task::spawn_blocking(move || {
+        let apply = move || {
             let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
             book.apply(&shared, now, &calendar, &settings, &due)
-        })
-        .await;
-        let applied = match applied {
+        };
+        let applied = match if self.offload { tokio::task::spawn_blocking(apply).await } else { Ok(apply()) } {
             Ok(Ok(applied)) => Ok(applied),
             Ok(Err(error)) => {
                 tracing::error!(vendor = self.id.vendor, account = %self.id.account, report = self.id.report, %error, "what was read could not be stored");

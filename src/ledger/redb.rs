@@ -16,13 +16,16 @@ const FILE: &str = "state.redb";
 /// The ledger keeps its own copy of everything: redb needs little.
 const CACHE: usize = 4 << 20;
 
-/// A redb file in a directory.
-#[derive(Debug)]
+/// A redb database.
 pub struct RedbStore {
+    /// For messages.
     path: PathBuf,
+    open: Opener,
     /// None after a failed write, until it is opened again.
     database: Option<Database>,
 }
+
+type Opener = Box<dyn Fn(&Path) -> Result<Database, StoreError> + Send>;
 
 impl RedbStore {
     /// Opens the file in `folder`, or makes it. What cannot be read is never overwritten.
@@ -34,8 +37,25 @@ impl RedbStore {
             create(folder, &path)?;
         }
         check(&path)?;
-        let database = open(&path)?;
-        Ok(Self { path, database: Some(database) })
+        let database = Some(open(&path)?);
+        Ok(Self { path, open: Box::new(open), database })
+    }
+
+    /// A database on something that is no file: the simulation brings a disk of its own.
+    pub fn over<B: StorageBackend>(
+        name: &str,
+        backend: impl Fn() -> Result<B, std::io::Error> + Send + 'static,
+    ) -> Result<Self, StoreError> {
+        let path = PathBuf::from(name);
+        let open: Opener = Box::new(move |path| {
+            let backend = backend()
+                .map_err(|error| StoreError::Open { path: path.display().to_string(), cause: error.to_string() })?;
+            guard(path, || {
+                Builder::new().set_cache_size(CACHE).create_with_backend(backend).map_err(|error| explain(path, &error))
+            })
+        });
+        let database = Some(open(&path)?);
+        Ok(Self { path, open, database })
     }
 
     fn write_error(&self, cause: &dyn std::fmt::Display) -> StoreError {
@@ -44,12 +64,15 @@ impl RedbStore {
 
     fn database(&mut self) -> Result<&Database, StoreError> {
         if self.database.is_none() {
-            if !self.path.exists() {
-                return Err(self.write_error(&"the file is gone"));
-            }
-            self.database = Some(open(&self.path)?);
+            self.database = Some((self.open)(&self.path)?);
         }
         self.database.as_ref().ok_or_else(|| self.write_error(&"closed"))
+    }
+}
+
+impl std::fmt::Debug for RedbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RedbStore").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,209 @@
+//! Books over a store in memory: what survives a restart, what is refused, who is forgotten.
+
+use std::time::Duration;
+
+use jiff::civil::date;
+use jiff::tz::TimeZone;
+
+use super::*;
+use crate::catalogue::Family;
+use crate::config::{BACKFILL, SETTLE};
+use crate::reading::{CallId, CallUpdate, PendingCall};
+
+/// A store whose contents outlive it, and that can be told to fail.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<(Pairs, bool)>>);
+
+type Pairs = BTreeMap<String, Vec<u8>>;
+
+impl Store for Memory {
+    fn read(&mut self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let memory = self.0.lock().unwrap();
+        Ok(memory.0.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(k, v)| (k.clone(), v.clone())).collect())
+    }
+
+    fn commit(&mut self, writes: &Writes) -> Result<(), StoreError> {
+        let mut memory = self.0.lock().unwrap();
+        if memory.1 {
+            return Err(StoreError::Write { path: "memory".to_owned(), cause: "full".to_owned() });
+        }
+        for (key, value) in writes {
+            match value {
+                Some(value) => memory.0.insert(key.clone(), value.clone()),
+                None => memory.0.remove(key),
+            };
+        }
+        drop(memory);
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn fail(&self, yes: bool) {
+        self.0.lock().unwrap().1 = yes;
+    }
+
+    fn ledger(&self) -> Ledger {
+        Ledger::open(Box::new(self.clone()), "memory").unwrap()
+    }
+
+    fn book(&self, mode: AgentLabel) -> Book {
+        let ledger = self.ledger();
+        ledger.book("wolkvox", "ventas", "agent_hold_mute", ledger.names(mode, Some(b"k"))).unwrap()
+    }
+}
+
+fn settings() -> ReportSettings {
+    ReportSettings {
+        interval: Duration::from_mins(5),
+        rate_limit: None,
+        stale_after: Duration::from_mins(20),
+        settle: SETTLE,
+        backfill: BACKFILL,
+    }
+}
+
+fn utc() -> Calendar {
+    Calendar::Days { zone: TimeZone::UTC }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// One poll that read `figures` (agent, day, seconds on hold).
+fn poll(book: &mut Book, now: &str, figures: &[(&str, Date, u64)]) -> Result<Applied, StoreError> {
+    let due = book.due(at(now), &utc(), &settings());
+    let mut reading = Reading { days: due.days.clone(), ..Reading::default() };
+    for (agent, day, seconds) in figures {
+        let agent = Entity::agent(agent).unwrap();
+        reading.figure(Family::AgentHold, &agent, &Bucket::Day(*day), Amount::whole(*seconds));
+    }
+    book.apply(&reading, at(now), &utc(), &settings(), &due)
+}
+
+fn hold(book: &Book, entity: &Entity) -> Option<u64> {
+    let totals = book.totals();
+    let (_, amount) = totals.get(entity)?.iter().find(|(slot, _)| slot.family == Family::AgentHold)?;
+    amount.as_whole()
+}
+
+const TENTH: Date = date(2026, 3, 10);
+const ELEVENTH: Date = date(2026, 3, 11);
+
+fn ana() -> Entity {
+    Entity::agent("ana").unwrap()
+}
+
+#[test]
+fn days_add_up_over_restarts_and_settled_days_count_no_more() {
+    let memory = Memory::default();
+    poll(&mut memory.book(AgentLabel::Plain), "2026-03-10T12:00:00Z", &[("ana", TENTH, 100)]).unwrap();
+    let mut book = memory.book(AgentLabel::Plain);
+    assert_eq!(hold(&book, &ana()), Some(100));
+    poll(&mut book, "2026-03-11T00:10:00Z", &[("ana", TENTH, 130), ("ana", ELEVENTH, 5)]).unwrap();
+    let mut book = memory.book(AgentLabel::Plain);
+    let lower = poll(&mut book, "2026-03-11T01:30:00Z", &[("ana", TENTH, 120), ("ana", ELEVENTH, 5)]).unwrap();
+    assert_eq!((lower.revisions, hold(&book, &ana())), (1, Some(135)));
+    poll(&mut book, "2026-03-11T06:30:00Z", &[("ana", TENTH, 140), ("ana", ELEVENTH, 20)]).unwrap();
+    assert_eq!(hold(&book, &ana()), Some(160));
+    assert!(book.entities[&ana()].cells.keys().all(|key| *key == Key::Day(ELEVENTH)), "the tenth is folded");
+    let mut book = memory.book(AgentLabel::Plain);
+    poll(&mut book, "2026-03-11T08:00:00Z", &[("ana", TENTH, 999), ("ana", ELEVENTH, 20)]).unwrap();
+    assert_eq!(hold(&book, &ana()), Some(160), "a settled day is in the total already");
+}
+
+#[test]
+fn what_could_not_be_stored_was_never_read() {
+    let memory = Memory::default();
+    let mut book = memory.book(AgentLabel::Plain);
+    poll(&mut book, "2026-03-10T12:00:00Z", &[("ana", TENTH, 100)]).unwrap();
+    memory.fail(true);
+    assert!(poll(&mut book, "2026-03-10T12:05:00Z", &[("ana", TENTH, 150), ("ben", TENTH, 1)]).is_err());
+    assert_eq!((hold(&book, &ana()), hold(&book, &Entity::agent("ben").unwrap())), (Some(100), None));
+    assert_eq!(book.last_success(), Some(at("2026-03-10T12:00:00Z")));
+    memory.fail(false);
+    poll(&mut book, "2026-03-10T12:10:00Z", &[("ana", TENTH, 160)]).unwrap();
+    assert_eq!(hold(&memory.book(AgentLabel::Plain), &ana()), Some(160));
+}
+
+#[test]
+fn without_names_the_sum_never_falls_even_when_an_agent_is_dropped() {
+    let memory = Memory::default();
+    let mut book = memory.book(AgentLabel::None);
+    poll(&mut book, "2026-03-10T12:00:00Z", &[("ana", TENTH, 100), ("ben", TENTH, 7)]).unwrap();
+    assert_eq!(hold(&book, &Entity::Account), Some(107));
+    let day = date(2026, 4, 12);
+    poll(&mut book, "2026-04-12T12:00:00Z", &[("ben", day, 3)]).unwrap();
+    let mut book = memory.book(AgentLabel::None);
+    assert_eq!(book.entities.len(), 2, "ben, and the sum of those who are gone");
+    assert_eq!(hold(&book, &Entity::Account), Some(110));
+    poll(&mut book, "2026-04-12T13:00:00Z", &[("ana", day, 5), ("ben", day, 3)]).unwrap();
+    assert_eq!(hold(&book, &Entity::Account), Some(115));
+    assert!(memory.0.lock().unwrap().0.values().all(|value| !value.windows(3).any(|w| w == b"ana" || w == b"ben")));
+}
+
+#[test]
+fn agents_whom_the_vendor_has_forgotten_are_dropped_after_thirty_days() {
+    let memory = Memory::default();
+    let mut book = memory.book(AgentLabel::Plain);
+    poll(&mut book, "2026-03-10T12:00:00Z", &[("ana", TENTH, 100), ("ben", TENTH, 7)]).unwrap();
+    poll(&mut book, "2026-04-08T12:00:00Z", &[("ben", date(2026, 4, 8), 3)]).unwrap();
+    assert_eq!(hold(&book, &ana()), Some(100));
+    poll(&mut book, "2026-04-12T12:00:00Z", &[("ben", date(2026, 4, 12), 3)]).unwrap();
+    let book = memory.book(AgentLabel::Plain);
+    assert_eq!((hold(&book, &ana()), hold(&book, &Entity::agent("ben").unwrap())), (None, Some(13)));
+}
+
+#[test]
+fn an_account_that_left_keeps_its_state_for_thirty_days() {
+    let memory = Memory::default();
+    poll(&mut memory.book(AgentLabel::Plain), "2026-03-10T12:00:00Z", &[("ana", TENTH, 100)]).unwrap();
+    memory.ledger().forget_all_but(&[], at("2026-04-09T11:00:00Z")).unwrap();
+    assert_eq!(hold(&memory.book(AgentLabel::Plain), &ana()), Some(100));
+    let prefix = memory.book(AgentLabel::Plain).prefix().to_owned();
+    memory.ledger().forget_all_but(&[prefix], at("2026-04-09T13:00:00Z")).unwrap();
+    assert_eq!(hold(&memory.book(AgentLabel::Plain), &ana()), Some(100), "in use");
+    memory.ledger().forget_all_but(&[], at("2026-04-09T13:00:00Z")).unwrap();
+    assert_eq!(hold(&memory.book(AgentLabel::Plain), &ana()), None);
+}
+
+#[test]
+fn a_newer_format_is_refused() {
+    let memory = Memory::default();
+    drop(memory.ledger());
+    memory.0.lock().unwrap().0.insert("meta/format".to_owned(), (FORMAT + 1).to_be_bytes().to_vec());
+    let error = Ledger::open(Box::new(memory.clone()), "memory").unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 2, known: 1, .. }), "{error}");
+    memory.0.lock().unwrap().0.remove("meta/format");
+    let error = Ledger::open(Box::new(memory), "memory").unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_call_is_done_only_with_its_figures() {
+    let memory = Memory::default();
+    let ledger = memory.ledger();
+    let calendar = Calendar::Calls { zone: TimeZone::UTC };
+    let names = ledger.names(AgentLabel::Plain, None);
+    let mut book = ledger.book("ozonetel", "support", "calls", names.clone()).unwrap();
+    let id = CallId::new("4117");
+    let pending = PendingCall { id: id.clone(), day: None, listed_at: 9, due_at: 9, counted: false };
+    let listed = Reading { calls: vec![CallUpdate::Pending(pending)], ..Reading::default() };
+    let due = calendar::Due::default();
+    book.apply(&listed, at("2026-03-10T12:00:00Z"), &calendar, &settings(), &due).unwrap();
+    assert_eq!(book.backlog(), (1, Some(9)));
+    let mut counted = Reading { calls: vec![CallUpdate::Done(id.clone())], ..Reading::default() };
+    let bucket = Bucket::Call { day: TENTH, id: id.clone() };
+    counted.figure(Family::AgentTalk, &ana(), &bucket, Amount::whole(60));
+    memory.fail(true);
+    assert!(book.apply(&counted, at("2026-03-10T12:05:00Z"), &calendar, &settings(), &due).is_err());
+    assert!(!book.queue().is_done(&id) && book.totals().is_empty());
+    memory.fail(false);
+    for now in ["2026-03-10T12:10:00Z", "2026-03-10T12:15:00Z"] {
+        book.apply(&counted, at(now), &calendar, &settings(), &due).unwrap();
+    }
+    let book = ledger.book("ozonetel", "support", "calls", names).unwrap();
+    assert!(book.queue().is_done(&id));
+    assert_eq!(book.totals()[&ana()][0].1, Amount::whole(60), "counted once");
+}
