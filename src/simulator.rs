@@ -114,7 +114,7 @@ pub struct Simulator {
     rooms: [Arc<Room>; 4],
     addresses: [SocketAddr; 4],
     voximplant_key: String,
-    _tasks: Vec<AbortOnDropHandle<()>>,
+    tasks: Vec<AbortOnDropHandle<()>>,
 }
 
 /// A fault that tests set while requests read it.
@@ -183,6 +183,17 @@ impl std::fmt::Debug for Credentials {
 impl Simulator {
     /// Opens one listener per vendor on loopback and serves until dropped.
     pub async fn start(options: Options) -> io::Result<Self> {
+        let mut simulator = Self::offline(options)?;
+        for (room, address) in simulator.rooms.iter().zip(&mut simulator.addresses) {
+            let listener = TcpListener::bind(*address).await?;
+            *address = listener.local_addr()?;
+            simulator.tasks.push(AbortOnDropHandle::new(tokio::spawn(serve::run(listener, Arc::clone(room)))));
+        }
+        Ok(simulator)
+    }
+
+    /// The same without sockets, to be asked through [`Simulator::answer`].
+    pub fn offline(options: Options) -> io::Result<Self> {
         let mut rng = truth::Rng::of(&[options.seed, 9]);
         let mut secret = |prefix: &str| format!("{prefix}{:016x}{:016x}", rng.next(), rng.next());
         let world = Arc::new(World {
@@ -200,14 +211,13 @@ impl Simulator {
             Room::new(Vendor::Huawei, &world, huawei::Gateway::new(Arc::clone(&world))),
             Room::new(Vendor::Voximplant, &world, voximplant),
         ];
-        let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); 4];
-        let mut tasks = Vec::new();
-        for (room, address) in rooms.iter().zip(&mut addresses) {
-            let listener = TcpListener::bind(*address).await?;
-            *address = listener.local_addr()?;
-            tasks.push(AbortOnDropHandle::new(tokio::spawn(serve::run(listener, Arc::clone(room)))));
-        }
-        Ok(Self { world, rooms, addresses, voximplant_key, _tasks: tasks })
+        let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); 4];
+        Ok(Self { world, rooms, addresses, voximplant_key, tasks: Vec::new() })
+    }
+
+    /// One vendor's answer to a request, at once: HTTP status and body. Of the faults it knows those that are an answer.
+    pub fn answer(&self, vendor: Vendor, request: http::Request<bytes::Bytes>) -> (u16, bytes::Bytes) {
+        self.rooms[vendor as usize].answer(request)
     }
 
     /// What `base_url` has to be.

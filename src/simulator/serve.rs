@@ -152,6 +152,26 @@ impl Room {
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The answer without a connection.
+    pub(super) fn answer(&self, request: Request<Bytes>) -> (u16, Bytes) {
+        let (head, body) = request.into_parts();
+        self.log.note(self.api.name(&head), &head.method, self.shows_secret(&head));
+        let asked = Asked { head, body, in_flight: 1 };
+        let reply = self.refusal(&asked).unwrap_or_else(|| self.api.answer(&asked));
+        (reply.status, reply.body)
+    }
+
+    /// What a fault that is an answer says.
+    fn refusal(&self, asked: &Asked) -> Option<Reply> {
+        match self.fault() {
+            Fault::Html => Some(Reply::page(200)),
+            Fault::Status(status) => Some(Reply::page(status)),
+            Fault::RateLimited => Some(self.api.refuse(asked, Refusal::RateLimited)),
+            Fault::WrongCredentials => Some(self.api.refuse(asked, Refusal::Credentials)),
+            Fault::None | Fault::Hang | Fault::Down | Fault::CutBody => None,
+        }
+    }
+
     /// An error closes the connection without an answer.
     async fn serve(&self, request: Request<Incoming>) -> io::Result<Response<Body>> {
         let under_way = self.log.enter();
@@ -162,17 +182,12 @@ impl Room {
         if !self.world.options.latency.is_zero() {
             tokio::time::sleep(self.world.options.latency).await;
         }
-        let reply = match self.fault() {
-            Fault::None => return self.by_chance(&asked),
+        match self.fault() {
             Fault::Hang => std::future::pending().await,
-            Fault::Down => return Err(io::Error::other("down")),
-            Fault::CutBody => return Ok(self.api.answer(&asked).into_response(true)),
-            Fault::Html => Reply::page(200),
-            Fault::Status(status) => Reply::page(status),
-            Fault::RateLimited => self.api.refuse(&asked, Refusal::RateLimited),
-            Fault::WrongCredentials => self.api.refuse(&asked, Refusal::Credentials),
-        };
-        Ok(reply.into_response(false))
+            Fault::Down => Err(io::Error::other("down")),
+            Fault::CutBody => Ok(self.api.answer(&asked).into_response(true)),
+            _ => self.refusal(&asked).map_or_else(|| self.by_chance(&asked), |reply| Ok(reply.into_response(false))),
+        }
     }
 
     /// The true answer, unless chaos has it otherwise.

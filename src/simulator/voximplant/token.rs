@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::sync::OnceLock;
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -44,7 +45,7 @@ impl ServiceAccount {
     /// A new key, and the file that the vendor would let one download.
     pub(super) fn generate(key_id: String) -> io::Result<(Self, String)> {
         let failed = |_| io::Error::other("no RSA key could be made");
-        let pair = KeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+        let pair = key_pair()?;
         let private: Pkcs8V1Der<'_> = pair.as_der().map_err(failed)?;
         let file = serde_json::json!({
             "account_email": "owner@example.com",
@@ -111,6 +112,13 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// Made once per process: it takes longer than everything else at the start of a simulator.
+fn key_pair() -> io::Result<&'static KeyPair> {
+    static PAIR: OnceLock<Option<KeyPair>> = OnceLock::new();
+    let pair = PAIR.get_or_init(|| KeyPair::generate(KeySize::Rsa2048).ok());
+    pair.as_ref().ok_or_else(|| io::Error::other("no RSA key could be made"))
 }
 
 #[cfg(test)]
