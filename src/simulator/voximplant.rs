@@ -41,7 +41,7 @@ impl Platform {
         let (high, low) = (rng.next(), rng.next());
         let (a, b, c, d) = (high >> 32, high >> 16 & 0xFFFF, high & 0xFFFF, low >> 48);
         let key_id = format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{:012x}", low & 0xFFFF_FFFF_FFFF);
-        let (account, file) = ServiceAccount::generate(key_id)?;
+        let (account, file) = ServiceAccount::generate(key_id, world.options.seed)?;
         Ok((Self { world, account }, file))
     }
 
