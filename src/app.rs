@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use url::Url;
 
 use crate::client::{Client, Http, Transport};
@@ -131,17 +131,16 @@ impl App {
         Arc::clone(&self.site)
     }
 
-    /// Serves and polls until `stop`; lets open requests and transactions finish.
+    /// Serves and polls until `stop`; lets open requests and transactions finish. Dropped, it ends at once.
     pub async fn run(self, listeners: Vec<TcpListener>, stop: CancellationToken) {
-        let tracker = TaskTracker::new();
+        let mut running = JoinSet::new();
         for listener in listeners {
-            tracker.spawn(web::serve(listener, Arc::clone(&self.site), stop.clone()));
+            running.spawn(web::serve(listener, Arc::clone(&self.site), stop.clone()));
         }
         for (task, delay) in self.tasks {
-            tracker.spawn(task.run(delay, stop.clone()));
+            running.spawn(task.run(delay, stop.clone()));
         }
-        tracker.close();
-        tracker.wait().await;
+        running.join_all().await;
     }
 }
 
