@@ -239,6 +239,7 @@ impl Report for CallDetails {
                 }
             }
             reading.calls = updates.into_values().collect();
+            reading.listed = listed.calls.into_keys().collect();
             Ok(reading)
         })
     }
