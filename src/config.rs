@@ -252,6 +252,11 @@ macro_rules! report_config {
 
 pub(crate) use {account_config, report_config};
 
+/// Why a file cannot be read, in words for an operator.
+pub(crate) fn unreadable(error: &std::io::Error) -> String {
+    if error.kind() == std::io::ErrorKind::NotFound { "no such file".to_owned() } else { error.kind().to_string() }
+}
+
 /// Shortest default of `stale_after`.
 pub const MIN_STALE: Duration = Duration::from_mins(5);
 /// Default of `settle`.

@@ -44,8 +44,9 @@ impl SecretSource<'_> {
             (Some(value), None, None) => (*value).clone(),
             (None, Some(path), None) => {
                 let path = folder.join(path);
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| fail("_file", format!("cannot read {}: {}", path.display(), error.kind())))?;
+                let text = std::fs::read_to_string(&path).map_err(|error| {
+                    fail("_file", format!("cannot read {}: {}", path.display(), super::unreadable(&error)))
+                })?;
                 SecretString::from(text.trim_end_matches(['\r', '\n']))
             }
             (None, None, Some(name)) => std::env::var(name)
