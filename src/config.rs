@@ -254,7 +254,11 @@ pub(crate) use {account_config, report_config};
 
 /// Why a file cannot be read, in words for an operator.
 pub(crate) fn unreadable(error: &std::io::Error) -> String {
-    if error.kind() == std::io::ErrorKind::NotFound { "no such file".to_owned() } else { error.kind().to_string() }
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
+        std::io::ErrorKind::InvalidData => "no UTF-8 text".to_owned(),
+        kind => kind.to_string(),
+    }
 }
 
 /// Shortest default of `stale_after`.

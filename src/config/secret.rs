@@ -29,6 +29,9 @@ impl SecretSource<'_> {
         if given != 1 {
             problems.add(at, format!("give exactly one of {key}, {key}_file and {key}_env"));
         }
+        if inline.is_some_and(|value| value.expose_secret().is_empty()) {
+            problems.add(&format!("{at}.{key}"), "the secret is empty");
+        }
         if let Some(path) = file
             && !folder.join(path).exists()
         {
