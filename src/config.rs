@@ -252,6 +252,15 @@ macro_rules! report_config {
 
 pub(crate) use {account_config, report_config};
 
+/// Why a file cannot be read, in words for an operator.
+pub(crate) fn unreadable(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "no such file".to_owned(),
+        std::io::ErrorKind::InvalidData => "no UTF-8 text".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
 /// Shortest default of `stale_after`.
 pub const MIN_STALE: Duration = Duration::from_mins(5);
 /// Default of `settle`.

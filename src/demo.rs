@@ -85,10 +85,12 @@ impl Stage {
     /// What to tell whoever started it.
     pub fn greeting(&self, address: SocketAddr, telemetry_path: &str) -> String {
         let port = address.port();
+        let ip = address.ip();
+        let host = if ip.is_unspecified() || ip.is_loopback() { "localhost".to_owned() } else { ip.to_string() };
         format!(
             "contact-center-exporter demo: four simulated vendors, nothing leaves this machine\n\n  \
-             metrics  http://localhost:{port}{telemetry_path}\n  \
-             reports  http://localhost:{port}/\n\nCtrl-C ends it; its state goes with it.\n"
+             metrics  http://{host}:{port}{telemetry_path}\n  \
+             reports  http://{host}:{port}/\n\nCtrl-C ends it; its state goes with it.\n"
         )
     }
 }

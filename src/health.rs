@@ -142,7 +142,7 @@ impl Health {
 
     /// A poll succeeded, and what it read is stored.
     pub fn poll_succeeded(&self, id: &ReportId, at: Timestamp, took: Duration, reading: &Reading, applied: Applied) {
-        self.entities_failed(id, reading);
+        self.look_into(id, at, reading);
         self.with(id, |report| {
             if report.up != Some(true) {
                 info!(vendor = id.vendor, account = %id.account, report = id.report, read = reading.read, "report is up");
@@ -157,20 +157,23 @@ impl Health {
         if applied.lost_days > 0 {
             warn!(vendor = id.vendor, account = %id.account, report = id.report, days = applied.lost_days, "days lay beyond backfill and are lost");
         }
-        if reading.source_changed {
-            self.lock().guids_changed.insert((id.vendor, Arc::clone(&id.account)), at);
-        }
     }
 
     /// A poll failed as a whole; `reading` is what it had got, if it got that far.
-    pub fn poll_failed(&self, id: &ReportId, took: Duration, failure: &Failure, reading: Option<&Reading>) {
+    pub fn poll_failed(
+        &self,
+        id: &ReportId,
+        at: Timestamp,
+        took: Duration,
+        failure: &Failure,
+        reading: Option<&Reading>,
+    ) {
         if let Some(reading) = reading {
-            self.entities_failed(id, reading);
+            self.look_into(id, at, reading);
         }
         self.with(id, |report| {
             let reason = failure.reason.label();
-            let status = failure.status.unwrap_or_default();
-            let place = failure.place.as_deref().unwrap_or_default();
+            let (status, place) = (failure.status, failure.place.as_deref());
             if report.last_failure.as_ref().is_some_and(|last| last.reason == failure.reason) {
                 debug!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "poll failed");
             } else {
@@ -183,7 +186,11 @@ impl Health {
         });
     }
 
-    fn entities_failed(&self, id: &ReportId, reading: &Reading) {
+    /// What is told of a reading whether its poll succeeded or not.
+    fn look_into(&self, id: &ReportId, at: Timestamp, reading: &Reading) {
+        if reading.source_changed {
+            self.lock().guids_changed.insert((id.vendor, Arc::clone(&id.account)), at);
+        }
         self.with(id, |report| {
             report.rejected += reading.rejected;
             if reading.rejected > 0 {
@@ -197,8 +204,7 @@ impl Health {
                     continue;
                 }
                 let reason = failure.reason.label();
-                let status = failure.status.unwrap_or_default();
-                let place = failure.place.as_deref().unwrap_or_default();
+                let (status, place) = (failure.status, failure.place.as_deref());
                 if report.entity_reasons.contains(&kind) {
                     debug!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "entities failed");
                 } else {
@@ -310,4 +316,20 @@ fn add_report(samples: &mut Vec<Sample>, id: &ReportId, report: &ReportHealth) {
 #[expect(clippy::cast_precision_loss, reason = "milliseconds since the epoch stay far below 2^53")]
 fn seconds(at: Timestamp) -> f64 {
     at.as_millisecond() as f64 / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_guids_are_told_even_if_all_of_them_are_refused() {
+        let (health, at) = (Health::default(), Timestamp::UNIX_EPOCH);
+        let id = ReportId { vendor: "huawei", account: "a".into(), report: "agent_call_statistics" };
+        health.register(&id, Duration::from_secs(30), None);
+        let reading = Reading { source_changed: true, ..Reading::default() };
+        health.poll_failed(&id, at, Duration::ZERO, &Failure::new(Reason::Auth, "refused"), Some(&reading));
+        assert!(health.block(0).part(Family::GuidsChanged).is_some());
+        assert_eq!(health.reports()[0].1.up, Some(false));
+    }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 use clap::Parser as _;
 use contact_center_exporter::app::{App, StartError};
 use contact_center_exporter::cli::{
-    self, Cli, Command, Demo, EXIT_CONFIG, EXIT_RUNTIME, HealthCheck, ListenAddress, Log, Serve, Web,
+    self, Cli, Command, Demo, EXIT_CONFIG, EXIT_RUNTIME, HealthCheck, ListenAddress, Log, PlanFormat, Serve, Web,
 };
 use contact_center_exporter::clock::Clock;
+use contact_center_exporter::config::ConfigError;
 use contact_center_exporter::{config, demo, telemetry};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,9 +39,10 @@ fn main() -> ExitCode {
             None => serve(cli.serve).await,
             Some(Command::CheckConfig(options)) => {
                 let (code, text) = cli::check_config(&options.file, options.format);
-                if code == 0 {
+                // A program that asked for JSON reads it from standard output, whatever it says.
+                if code == 0 || options.format == PlanFormat::Json {
                     print(&text);
-                    ExitCode::SUCCESS
+                    ExitCode::from(code)
                 } else {
                     fail(code, text.trim_end())
                 }
@@ -58,6 +60,9 @@ async fn serve(options: Serve) -> ExitCode {
     start_logs(options.log);
     let loaded = match config::load(&options.config_file) {
         Ok(loaded) => loaded,
+        Err(error @ ConfigError::Read { .. }) => {
+            return fail(EXIT_CONFIG, &format!("{error}; --config.file names another one, and `demo` needs none"));
+        }
         Err(error) => return fail(EXIT_CONFIG, &error.to_string()),
     };
     for warning in loaded.warnings.iter().chain(&loaded.plan.problems.errors).chain(&loaded.plan.problems.warnings) {

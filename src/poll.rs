@@ -154,7 +154,7 @@ impl Task {
             }
             (reading, stored) => {
                 let failure = stored.err().unwrap_or(Failure::new(Reason::Internal, "nothing was read"));
-                self.health.poll_failed(&self.id, took, &failure, reading.as_ref());
+                self.health.poll_failed(&self.id, poll.now, took, &failure, reading.as_ref());
                 false
             }
         }

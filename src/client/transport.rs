@@ -99,8 +99,9 @@ impl Http {
         let Tls { ca_file, server_name, insecure_skip_verify } = &settings.tls;
         if let Some(path) = ca_file {
             let path = folder.join(path);
-            let pem = std::fs::read(&path)
-                .map_err(|error| fail("tls.ca_file", format!("cannot read {}: {}", path.display(), error.kind())))?;
+            let pem = std::fs::read(&path).map_err(|error| {
+                fail("tls.ca_file", format!("cannot read {}: {}", path.display(), crate::config::unreadable(&error)))
+            })?;
             let certificates = reqwest::Certificate::from_pem_bundle(&pem)
                 .map_err(|_| fail("tls.ca_file", format!("no PEM certificates in {}", path.display())))?;
             builder = builder.tls_certs_merge(certificates);

@@ -61,7 +61,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
         file: file.clone(),
-        message: format!("cannot be read: {}", error.kind()),
+        message: format!("cannot be read: {}", super::unreadable(&error)),
     })?;
     let parse_error = |error: serde_yaml::Error| {
         let (line, column, message) = parse_error::explain(&error, &text);

@@ -10,6 +10,12 @@ pub(super) fn explain(error: &serde_yaml::Error, text: &str) -> (usize, usize, S
     {
         return (line, column, message);
     }
+    // The reader's own words speak of tokens.
+    let indented_with = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    let indented_with = &indented_with[..indented_with.len() - indented_with.trim_start().len()];
+    if message.contains("cannot start any token") && indented_with.contains('\t') {
+        return (line, column, "a tab cannot indent: use spaces".to_owned());
+    }
     (line, column, message)
 }
 
@@ -143,6 +149,7 @@ mod tests {
               `none`; did you mean `pseudonym`?",
             ),
             ("state: {}\nvendors: {}\nstate: {}", "3:1 duplicate entry with key \"state\""),
+            ("vendors:\n\twolkvox: []", "2:1 a tab cannot indent: use spaces"),
             ("state: {path: x", "2:1 did not find expected ',' or '}'"),
             ("vendors: {}\nstate: {path: [a]}", "2:15 state.path: expected a path, found a list"),
         ] {

@@ -29,6 +29,9 @@ impl SecretSource<'_> {
         if given != 1 {
             problems.add(at, format!("give exactly one of {key}, {key}_file and {key}_env"));
         }
+        if inline.is_some_and(|value| value.expose_secret().is_empty()) {
+            problems.add(&format!("{at}.{key}"), "the secret is empty");
+        }
         if let Some(path) = file
             && !folder.join(path).exists()
         {
@@ -44,8 +47,9 @@ impl SecretSource<'_> {
             (Some(value), None, None) => (*value).clone(),
             (None, Some(path), None) => {
                 let path = folder.join(path);
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| fail("_file", format!("cannot read {}: {}", path.display(), error.kind())))?;
+                let text = std::fs::read_to_string(&path).map_err(|error| {
+                    fail("_file", format!("cannot read {}: {}", path.display(), super::unreadable(&error)))
+                })?;
                 SecretString::from(text.trim_end_matches(['\r', '\n']))
             }
             (None, None, Some(name)) => std::env::var(name)

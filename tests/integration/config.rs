@@ -63,5 +63,5 @@ fn paths_are_relative_to_the_file() {
 #[test]
 fn a_missing_file_says_so() {
     let error = load(Path::new("tests/config/no-such-file.yml")).unwrap_err();
-    assert_eq!(error.to_string(), "tests/config/no-such-file.yml: cannot be read: entity not found");
+    assert_eq!(error.to_string(), "tests/config/no-such-file.yml: cannot be read: no such file");
 }

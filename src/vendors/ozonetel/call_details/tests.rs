@@ -102,8 +102,9 @@ async fn a_call_is_asked_for_at_once_and_read_once_more_after_three() {
     assert_eq!(scene.asked().len(), 1);
     assert_eq!(reading.calls, [CallUpdate::Done(CallId::new("100200300"))]);
     assert!(!reading.figures.is_empty());
-    scene.poll(at(22, 3, 1)).await.expect("a reading");
+    let reading = scene.poll(at(22, 3, 1)).await.expect("a reading");
     assert!(scene.asked().is_empty());
+    assert_eq!(reading.listed, [CallId::new("100200300")], "remembered as finished while the file lists it");
 }
 
 #[tokio::test(start_paused = true)]
