@@ -86,15 +86,17 @@ impl Manager {
         used.1 <= scaled(options.wolkvox_licences * 1000, times)
     }
 
-    fn instant(&self, text: &str) -> Option<(DateTime, Timestamp)> {
-        let shaped = text.len() == 14 && text.bytes().all(|b| b.is_ascii_digit());
-        let wall = DateTime::strptime("%Y%m%d%H%M%S", text).ok().filter(|_| shaped)?;
-        let at = wall.to_zoned(self.world.options.wolkvox_zone.clone()).ok()?;
-        Some((wall, at.timestamp()))
+    /// A window is wall time, as its rows are: an hour that the clock shows twice is in it twice.
+    fn window(&self, from: &str, to: &str) -> Option<(DateTime, DateTime, Timestamp, Timestamp)> {
+        let zone = &self.world.options.wolkvox_zone;
+        let (first, last) = (wall(from)?, wall(to)?);
+        let from = zone.to_ambiguous_timestamp(first).compatible().ok()?;
+        let to = zone.to_ambiguous_timestamp(last).later().ok()?;
+        Some((first, last, from, to))
     }
 
     fn agent_9(&self, from: &str, to: &str) -> Reply {
-        let (Some((first, from)), Some((last, to))) = (self.instant(from), self.instant(to)) else { return empty() };
+        let Some((first, last, from, to)) = self.window(from, to) else { return empty() };
         let (from, now) = (from.as_second(), self.world.now());
         let days = i64::from(first.date().until(last.date()).map_or(i32::MAX, |span| span.get_days()));
         if days >= MOST_DAYS {
@@ -139,6 +141,11 @@ impl HoldMute {
             total_time: duration(figures.hold + figures.mute),
         }
     }
+}
+
+fn wall(text: &str) -> Option<DateTime> {
+    let shaped = text.len() == 14 && text.bytes().all(|b| b.is_ascii_digit());
+    DateTime::strptime("%Y%m%d%H%M%S", text).ok().filter(|_| shaped)
 }
 
 impl Api for Manager {

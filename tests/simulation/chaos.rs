@@ -90,12 +90,12 @@ impl Setting {
         Self {
             zone,
             start: start + dice.seconds(0, 599),
-            turmoil: SignedDuration::from_hours(dice.between(60, 200).cast_signed()),
+            turmoil: SignedDuration::from_hours(dice.between(40, 140).cast_signed()),
             intervals: [
-                dice.between(1500, 5400),
-                dice.between(1200, 5400),
+                dice.between(1500, 7200),
+                dice.between(1800, 7200),
                 dice.between(2400, 3600),
-                dice.between(1200, 5400),
+                dice.between(2400, 7200),
             ],
             failures: dice.between(0, 25),
             long_outages,

@@ -117,8 +117,8 @@ fn huawei(sheet: &mut Sheet, truth: &Truth, setting: &Setting, now: i64) {
     for agent in truth.agents(Vendor::Huawei) {
         let labels = format!("vendor=\"huawei\",account=\"c\",agent=\"{}\"", agent.key);
         let mut signed_in_at = None;
-        let mut at = setting.start.as_second();
-        while at <= now {
+        let moments = (setting.start.as_second()..now).step_by(600).chain([now]);
+        for at in moments {
             if let Some(session) = truth.session(agent.index, at)
                 && signed_in_at != Some(session.since)
             {
@@ -129,7 +129,6 @@ fn huawei(sheet: &mut Sheet, truth: &Truth, setting: &Setting, now: i64) {
                 sheet.add("agent_answered_calls_total", &labels, figures.answered);
                 sheet.add("agent_outbound_calls_total", &labels, figures.outbound);
             }
-            at += 600;
         }
     }
 }

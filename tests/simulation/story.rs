@@ -151,15 +151,24 @@ impl Stage {
                 self.disturb();
             }
             let step = self.dice.seconds(600, 7200).min(ends.duration_since(self.now()));
-            tokio::time::sleep(step.unsigned_abs().max(Duration::from_secs(1))).await;
-            self.scrape(&boot.site)?;
-            if self.disk.is_dead() {
-                return Ok(());
+            if !self.pass(step.unsigned_abs()).await {
+                return self.scrape(&boot.site).map(drop);
             }
+            self.scrape(&boot.site)?;
             let undated = !self.setting.long_outages;
             self.listed.add(&self.net.simulator, self.now(), &mut self.dice, undated);
         }
         Ok(())
+    }
+
+    /// Lets time pass; false if the disk died meanwhile.
+    async fn pass(&self, mut left: Duration) -> bool {
+        while !left.is_zero() && !self.disk.is_dead() {
+            let step = left.min(Duration::from_mins(5));
+            tokio::time::sleep(step.max(Duration::from_secs(1))).await;
+            left -= step;
+        }
+        !self.disk.is_dead()
     }
 
     fn disturb(&mut self) {

@@ -37,7 +37,7 @@ pub(crate) struct Wire {
 }
 
 /// After this much of a shift a Huawei agent takes no more calls, so that his last figures are read before he leaves.
-pub(crate) const BUSY: i64 = 7 * 3600;
+pub(crate) const BUSY: i64 = 6 * 3600;
 
 impl Net {
     pub(crate) fn new(simulator: Simulator, clock: Clock, seed: u64, failures: u64) -> Self {
@@ -81,7 +81,7 @@ impl Net {
     }
 
     fn huawei_moment(&self, request: &Request, now: Timestamp, dice: &mut Dice, calm: bool) -> Timestamp {
-        let agent = request.url.path().split('/').nth(5).and_then(|id| id.parse::<u32>().ok());
+        let agent = request.url.path().split('/').nth(4).and_then(|id| id.parse::<u32>().ok());
         let truth = self.simulator.truth();
         let agents = truth.agents(Vendor::Huawei);
         let Some(agent) = agents.iter().find(|one| Some(one.number) == agent || one.key.parse().ok() == agent) else {
