@@ -2,4 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "every line here is a test")]
 
+// Helpers.
+mod exposition;
+mod support;
+mod vendor;
+
 mod config;
+mod golden;
