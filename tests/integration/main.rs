@@ -7,5 +7,7 @@ mod exposition;
 mod support;
 mod vendor;
 
+mod catalogue;
 mod config;
 mod golden;
+mod isolation;
