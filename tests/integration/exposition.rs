@@ -258,7 +258,8 @@ mod tests {
 
     #[test]
     fn a_page_is_read_with_its_escapes() {
-        let page = Exposition::parse("# HELP a T.\n# TYPE a gauge\na{l=\"q\\\" b\\\\ n\\n é\",m=\"\"} -1.5e3\n").unwrap();
+        let page =
+            Exposition::parse("# HELP a T.\n# TYPE a gauge\na{l=\"q\\\" b\\\\ n\\n é\",m=\"\"} -1.5e3\n").unwrap();
         assert_eq!(page.samples[0].labels["l"], "q\" b\\ n\n é");
         assert_eq!(page.value("a", &[("m", "")]), Some(-1500.0));
         let open = "# HELP a T.\n# TYPE a counter\na_total 1\n# EOF\n";

@@ -121,9 +121,11 @@ async fn huawei() {
         let guid = asked.headers.get("guid").and_then(|guid| guid.to_str().ok()).unwrap_or_default();
         let cookie = asked.headers.get("cookie").and_then(|cookie| cookie.to_str().ok());
         match (asked.path(), guid, cookie) {
-            ("/agentgateway/resource/calldata/101/statisticsEx", "5b1f7a20-3c4d-4e5f-8a9b-0c1d2e3f4a5b.AgentGateway0", None) => {
-                Reply::json(fixture("huawei/signed_out.json"))
-            }
+            (
+                "/agentgateway/resource/calldata/101/statisticsEx",
+                "5b1f7a20-3c4d-4e5f-8a9b-0c1d2e3f4a5b.AgentGateway0",
+                None,
+            ) => Reply::json(fixture("huawei/signed_out.json")),
             ("/agentgateway/resource/calldata/4402/statisticsEx", guid, Some("route=gw1"))
                 if guid.ends_with("7d2c9b31-1a2b-4c3d-9e8f-6a5b4c3d2e1f.AgentGateway1") =>
             {

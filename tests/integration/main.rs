@@ -4,6 +4,7 @@
 
 // Helpers.
 mod exposition;
+mod process;
 mod support;
 mod vendor;
 
@@ -11,3 +12,5 @@ mod catalogue;
 mod config;
 mod golden;
 mod isolation;
+mod transport;
+mod web;

@@ -15,6 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -28,6 +29,7 @@ pub(crate) struct Vendor {
 /// A request.
 #[derive(Debug, Clone)]
 pub(crate) struct Asked {
+    pub(crate) at: Instant,
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) headers: HeaderMap,
@@ -94,9 +96,9 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer, log:
     let service = service_fn(|request: http::Request<Incoming>| {
         let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
         async move {
-            let (head, body) = request.into_parts();
+            let (at, (head, body)) = (Instant::now(), request.into_parts());
             let body = String::from_utf8_lossy(&body.collect().await?.to_bytes()).into_owned();
-            let asked = Asked { method: head.method, uri: head.uri, headers: head.headers, body };
+            let asked = Asked { at, method: head.method, uri: head.uri, headers: head.headers, body };
             let reply = answer(&asked);
             log.lock().unwrap().push(asked);
             Ok::<_, hyper::Error>(reply.into_response())
