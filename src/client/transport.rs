@@ -93,7 +93,7 @@ impl Http {
             }));
         if let Some(proxy) = &settings.proxy_url {
             let proxy =
-                reqwest::Proxy::all(proxy.clone()).map_err(|_| fail("proxy_url", "no usable URL".to_owned()))?;
+                reqwest::Proxy::all(proxy.0.clone()).map_err(|_| fail("proxy_url", "no usable URL".to_owned()))?;
             builder = builder.proxy(proxy);
         }
         let Tls { ca_file, server_name, insecure_skip_verify } = &settings.tls;

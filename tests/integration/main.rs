@@ -8,9 +8,11 @@ mod process;
 mod support;
 mod vendor;
 
+mod canary;
 mod catalogue;
 mod config;
 mod golden;
+mod hostile;
 mod isolation;
 mod transport;
 mod web;
