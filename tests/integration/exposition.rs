@@ -82,7 +82,7 @@ impl Exposition {
                     family.unit = Some(rest.to_owned());
                     Ok(())
                 } else if word == "TYPE" && family.kind.is_empty() {
-                    family.kind = rest.to_owned();
+                    rest.clone_into(&mut family.kind);
                     ["counter", "gauge", "histogram"].contains(&rest).then_some(()).ok_or("unknown type".to_owned())
                 } else {
                     Err("wrong, or there already".to_owned())
@@ -135,8 +135,8 @@ impl Exposition {
             if open && family.kind == "counter" { format!("{}_total", family.name) } else { family.name.clone() }
         };
         let names: Vec<_> = self.families.iter().map(sample_name).collect();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] >= pair[1]) {
-            return Err(format!("{} stands before {}", pair[0], pair[1]));
+        if let Some((first, second)) = names.iter().zip(names.iter().skip(1)).find(|(first, second)| first >= second) {
+            return Err(format!("{first} stands before {second}"));
         }
         let with_samples: BTreeSet<_> = self.samples.iter().map(|sample| &sample.family).collect();
         match self.families.iter().find(|family| !with_samples.contains(&family.name)) {

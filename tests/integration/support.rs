@@ -54,7 +54,7 @@ impl Running {
 
     /// Starts on the rest of an exporter.yml in a folder that may hold its other files.
     pub(crate) async fn start_in(folder: TempDir, yaml: &str, clock: &Clock) -> Self {
-        let file = write(folder.path(), "exporter.yml", &format!("state: {{ path: state }}\n{yaml}"));
+        let file = write(folder.path(), "exporter.yml", format!("state: {{ path: state }}\n{yaml}"));
         let loaded = config::load(&file).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
         let app = App::new(&loaded, clock, "/metrics").unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
