@@ -20,7 +20,7 @@ use url::Url;
 pub use limits::{RateLimit, Span};
 pub use load::{ConfigError, Loaded, load};
 pub use places::{Problem, Problems};
-pub use secret::SecretSource;
+pub use secret::{Hidden, SecretSource};
 
 use crate::vendors::Vendors;
 
@@ -101,7 +101,7 @@ pub struct AccountSettings {
     /// Requests under way at once, over all reports of the account.
     pub max_in_flight: Option<usize>,
     /// Proxy for all requests.
-    pub proxy_url: Option<Url>,
+    pub proxy_url: Option<Hidden<Url>>,
     /// Trust.
     pub tls: Tls,
 }
@@ -191,7 +191,7 @@ macro_rules! account_config {
             /// Requests under way at once.
             pub max_in_flight: Option<usize>,
             /// Proxy for all requests.
-            pub proxy_url: Option<String>,
+            pub proxy_url: Option<$crate::config::Hidden<String>>,
             /// Trust.
             #[serde(default)]
             pub tls: $crate::config::Tls,
@@ -206,7 +206,7 @@ macro_rules! account_config {
                     timeout: self.timeout.map_or(std::time::Duration::from_secs(30), |span| span.0),
                     rate_limit: self.rate_limit,
                     max_in_flight: self.max_in_flight,
-                    proxy_url: self.proxy_url.as_deref().and_then(|text| text.parse().ok()),
+                    proxy_url: self.proxy_url.as_ref().and_then(|text| text.parse().ok()).map($crate::config::Hidden),
                     tls: self.tls.clone(),
                 }
             }

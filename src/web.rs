@@ -4,18 +4,19 @@
 mod landing;
 
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -24,6 +25,8 @@ use crate::page::{Page, negotiate};
 
 /// Requests served at once; more are told to come back.
 const MAX_REQUESTS: usize = 40;
+/// A page goes to the connection in pieces of this size.
+const PIECE: usize = 64 * 1024;
 /// Time for the headers of a request.
 const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Size of the headers of a request; more is answered with 431.
@@ -44,18 +47,23 @@ pub struct Site {
     pub clock: Clock,
     /// Path of the metrics.
     pub telemetry_path: String,
-    limit: Semaphore,
+    limit: Arc<Semaphore>,
 }
 
-type Body = Full<Bytes>;
+/// What is left of an answer. A request is under way until its answer is sent, or nearly: a scraper that does not read
+/// would otherwise cost a page and no permit.
+struct Body {
+    rest: Bytes,
+    permit: Option<OwnedSemaphorePermit>,
+}
 
 impl Site {
     /// A site over these.
     pub fn new(page: Arc<Page>, health: Health, clock: Clock, telemetry_path: String) -> Self {
-        Self { page, health, clock, telemetry_path, limit: Semaphore::new(MAX_REQUESTS) }
+        Self { page, health, clock, telemetry_path, limit: Arc::new(Semaphore::new(MAX_REQUESTS)) }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Body> {
+    fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         let path = request.uri().path();
         // Health is always answered, however busy the rest is.
         let health = match path {
@@ -76,17 +84,19 @@ impl Site {
         if let Some((status, words)) = health {
             return text(status, words);
         }
-        let Ok(_permit) = self.limit.try_acquire() else {
+        let Ok(permit) = Arc::clone(&self.limit).try_acquire_owned() else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once\n");
         };
-        if path == self.telemetry_path {
+        let mut response = if path == self.telemetry_path {
             self.metrics(request.headers())
         } else if path == "/" {
             let html = landing::html(&self.health.reports(), self.clock.now(), &self.telemetry_path);
             respond(StatusCode::OK, "text/html; charset=utf-8", html)
         } else {
             respond(StatusCode::OK, "application/json", landing::json(&self.health.reports()))
-        }
+        };
+        response.body_mut().permit = Some(permit);
+        response
     }
 
     fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
@@ -143,11 +153,52 @@ fn text(status: StatusCode, words: &str) -> Response<Body> {
 }
 
 fn respond(status: StatusCode, content_type: &str, body: String) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Body { rest: Bytes::from(body), permit: None });
     *response.status_mut() = status;
     if let Ok(value) = HeaderValue::from_str(content_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
     }
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+// === impl Body ===
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let length = self.rest.len().min(PIECE);
+        let piece = self.rest.split_to(length);
+        Poll::Ready((length > 0).then(|| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forty_answers_are_under_way_at_once_and_health_is_always_told() {
+        let page = Arc::new(Page::new(0));
+        let site = Site::new(page, Health::default(), Clock::system(), "/metrics".to_owned());
+        let ask = |path: &str| site.answer(&Request::get(path).body(()).unwrap());
+        let mut unread: Vec<_> = (0..MAX_REQUESTS).map(|_| ask("/metrics")).collect();
+        assert!(unread.iter().all(|response| response.status() == 200));
+        for path in ["/metrics", "/", "/api/v1/reports"] {
+            assert_eq!(ask(path).status(), 503, "{path}");
+        }
+        assert_eq!((ask("/-/healthy").status(), ask("/-/ready").status()), (StatusCode::OK, StatusCode::OK));
+        unread.pop();
+        assert_eq!(ask("/metrics").status(), 200);
+    }
 }

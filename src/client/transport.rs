@@ -93,7 +93,7 @@ impl Http {
             }));
         if let Some(proxy) = &settings.proxy_url {
             let proxy =
-                reqwest::Proxy::all(proxy.clone()).map_err(|_| fail("proxy_url", "no usable URL".to_owned()))?;
+                reqwest::Proxy::all(proxy.0.clone()).map_err(|_| fail("proxy_url", "no usable URL".to_owned()))?;
             builder = builder.proxy(proxy);
         }
         let Tls { ca_file, server_name, insecure_skip_verify } = &settings.tls;
@@ -175,17 +175,14 @@ fn explain(error: &reqwest::Error) -> TransportError {
     if error.is_redirect() {
         return TransportError::Redirect;
     }
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if inner.is::<rustls::Error>()
-            || wrapped.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
-        {
-            return TransportError::Tls;
-        }
-        cause = inner.source();
-    }
-    TransportError::Network
+    if error.source().is_some_and(is_tls) { TransportError::Tls } else { TransportError::Network }
+}
+
+/// Whether a TLS error is at the bottom. An I/O error does not name what it wraps as its source, and the connector wraps
+/// the handshake's I/O error in another one.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner)) || error.source().is_some_and(is_tls)
 }
 
 fn host_header(url: &Url) -> Option<String> {

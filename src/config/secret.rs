@@ -8,6 +8,11 @@ use secrecy::{ExposeSecret, SecretString};
 use super::SetupError;
 use super::places::Problems;
 
+/// What is no secret itself but may hold one, such as a URL or a command line: it never prints.
+#[derive(Clone, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Hidden<T>(pub T);
+
 /// Where one secret comes from.
 #[derive(Debug, Clone)]
 pub struct SecretSource<'a> {
@@ -19,6 +24,20 @@ pub struct SecretSource<'a> {
     pub file: Option<&'a PathBuf>,
     /// `x_env`
     pub env: Option<&'a String>,
+}
+
+impl<T> std::ops::Deref for Hidden<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> std::fmt::Debug for Hidden<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 impl SecretSource<'_> {

@@ -2,4 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "every line here is a test")]
 
+// Helpers.
+mod exposition;
+mod process;
+mod support;
+mod vendor;
+
+mod canary;
+mod catalogue;
 mod config;
+mod golden;
+mod hostile;
+mod isolation;
+mod transport;
+mod web;

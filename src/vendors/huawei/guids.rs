@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use crate::client::{Answer, Client, Http, Lane, Request};
-use crate::config::{Problems, SecretSource, Setup, SetupError, Tls};
+use crate::config::{Hidden, Problems, SecretSource, Setup, SetupError, Tls};
 use crate::failure::{Failure, Reason};
 pub use entries::{Credentials, Guids, parse};
 
@@ -32,7 +32,7 @@ pub struct Config {
     /// A JSON file; relative to the folder of exporter.yml.
     pub file: Option<PathBuf>,
     /// A URL that answers the JSON.
-    pub url: Option<String>,
+    pub url: Option<Hidden<String>>,
     /// Sent to `url` as `Authorization: Bearer …`.
     pub bearer_token: Option<SecretString>,
     /// The token in a file.
@@ -42,7 +42,7 @@ pub struct Config {
     /// Trust in `url`; the account's own `tls` is about the gateway.
     pub tls: Option<Tls>,
     /// A program and its arguments that print the JSON.
-    pub command: Option<Vec<String>>,
+    pub command: Option<Hidden<Vec<String>>>,
 }
 
 /// A source that is ready to be read.
@@ -109,7 +109,7 @@ impl Config {
     pub fn source(&self, setup: &Setup<'_>) -> Result<Source, SetupError> {
         let at = format!("{}.guids", setup.at);
         let fail = |message: &str| SetupError { path: at.clone(), message: message.to_owned() };
-        let kind = match (&self.file, &self.url, self.command.as_deref()) {
+        let kind = match (&self.file, &self.url, self.command.as_ref().map(|command| command.as_slice())) {
             (Some(file), None, None) => Kind::File(setup.folder.join(file)),
             (None, Some(text), None) => {
                 let url = web_url(text).ok_or_else(|| fail(NO_URL))?;

@@ -129,7 +129,9 @@ impl Record {
         if rows.is_empty() {
             return Ok(Self::NoData);
         }
-        let rows: Vec<Option<R>> = rows.into_iter().map(|row| serde_json::from_value(row).ok()).collect();
+        // A list would be taken for the fields in their order, and an empty one for a call that has not ended.
+        let read = |row: Value| row.is_object().then(|| serde_json::from_value(row).ok()).flatten();
+        let rows: Vec<Option<R>> = rows.into_iter().map(read).collect();
         if rows.iter().flatten().any(Row::is_open) {
             return Ok(Self::Open);
         }
