@@ -104,6 +104,10 @@ impl App {
                 let name = if matches!(setup.calendar, Calendar::Calls { .. }) { "calls" } else { setup.name };
                 let book = ledger.book(vendor, &account, name, names.clone())?;
                 health.register(&id, setup.settings.interval, book.last_success());
+                if matches!(setup.calendar, Calendar::Calls { .. }) {
+                    let (calls, oldest) = book.backlog();
+                    health.backlog(&id, calls, oldest);
+                }
                 books.push(book.prefix().to_owned());
                 let slot = tasks.len();
                 let delay = setup.settings.interval.min(SPREAD).mul_f64(share(slot, reports));

@@ -48,8 +48,8 @@ pub struct ReportHealth {
     pub interval: Duration,
     /// When a poll last succeeded.
     pub last_success: Option<Timestamp>,
-    /// What the last poll failed of, if it did.
-    pub last_failure: Option<Failure>,
+    /// What a poll last failed of, and when.
+    pub last_failure: Option<(Timestamp, Failure)>,
     last_duration: Duration,
     polls: u64,
     skipped: u64,
@@ -149,7 +149,6 @@ impl Health {
             }
             report.up = Some(true);
             report.last_success = Some(at);
-            report.last_failure = None;
             report.last_duration = took;
             report.revisions += applied.revisions;
             report.lost_days += applied.lost_days;
@@ -174,14 +173,15 @@ impl Health {
         self.with(id, |report| {
             let reason = failure.reason.label();
             let (status, place) = (failure.status, failure.place.as_deref());
-            if report.last_failure.as_ref().is_some_and(|last| last.reason == failure.reason) {
+            let before = report.last_failure.as_ref().map(|(_, last)| last.reason);
+            if report.up == Some(false) && before == Some(failure.reason) {
                 debug!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "poll failed");
             } else {
                 warn!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "poll failed");
             }
             report.up = Some(false);
             report.last_duration = took;
-            report.last_failure = Some(failure.clone());
+            report.last_failure = Some((at, failure.clone()));
             *report.failures.entry(failure.reason).or_default() += 1;
         });
     }

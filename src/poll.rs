@@ -1,7 +1,7 @@
 //! One task per report of an account: asks on its interval, has the ledger store what came, shows it, and takes it off
 //! the page when it has grown stale. A panic or a hang in one report touches no other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -153,6 +153,9 @@ impl Task {
                 true
             }
             (reading, stored) => {
+                if let Some(reading) = &reading {
+                    gauges.leave(reading, &self.book);
+                }
                 let failure = stored.err().unwrap_or(Failure::new(Reason::Internal, "nothing was read"));
                 self.health.poll_failed(&self.id, poll.now, took, &failure, reading.as_ref());
                 false
@@ -241,17 +244,20 @@ fn histogram(bounds: &[f64], slots: &[(Slot, crate::amount::Amount)]) -> Value {
 // === impl Gauges ===
 
 impl Gauges {
-    fn take_in(&mut self, reading: &Reading, book: &Mutex<Book>) {
+    /// Drops the values of entities of which the vendor says that there is no data, or that nobody names any more.
+    fn leave(&mut self, reading: &Reading, book: &Mutex<Book>) {
         let book = book.lock().unwrap_or_else(PoisonError::into_inner);
-        let named = |entities: &[Entity]| entities.iter().map(|entity| book.name(entity)).collect::<Vec<_>>();
-        let silent: std::collections::BTreeSet<_> = named(&reading.silent).into_iter().collect();
-        let roster = reading
-            .roster
-            .as_deref()
-            .map(|roster| named(roster).into_iter().collect::<std::collections::BTreeSet<_>>());
+        let named = |entities: &[Entity]| entities.iter().map(|entity| book.name(entity)).collect::<BTreeSet<_>>();
+        let silent = named(&reading.silent);
+        let roster = reading.roster.as_deref().map(named);
         self.0.retain(|(_, entity, _), _| {
             !silent.contains(entity) && roster.as_ref().is_none_or(|roster| roster.contains(entity))
         });
+    }
+
+    fn take_in(&mut self, reading: &Reading, book: &Mutex<Book>) {
+        self.leave(reading, book);
+        let book = book.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         for Gauge { family, entity, labels, value } in &reading.gauges {
             let info = family.spec().is_info();

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 
 use crate::amount::Amount;
 use crate::catalogue::Family;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 
 /// Whom a figure is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -204,6 +204,13 @@ impl Reading {
         self.observations.push(Observation { family, entity: entity.clone(), bucket: bucket.clone(), amount });
     }
 
+    /// Whether nobody answers: it would only take long to find that out for every single entity.
+    pub fn is_hopeless(&self) -> bool {
+        const ENOUGH: usize = 3;
+        let unanswered = |failure: &&Failure| matches!(failure.reason, Reason::Timeout | Reason::Network | Reason::Tls);
+        self.read == 0 && self.failures.iter().filter(unanswered).count() >= ENOUGH
+    }
+
     /// Whether the poll failed as a whole: nothing was read although something failed, or every row was rejected.
     /// The commonest reason speaks for all.
     pub fn verdict(&self) -> Result<(), Failure> {
@@ -252,7 +259,6 @@ pub fn fit(key: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failure::Reason;
 
     #[test]
     fn keys_that_say_nothing_are_no_keys() {

@@ -1,6 +1,7 @@
 //! The HTTP side: routes and limits. It reads the page and health and owns no data; a scrape never causes a vendor
 //! request. The caller binds the socket and owns the stop signal, so that the whole program runs in a test on port 0.
 
+mod idle;
 mod landing;
 
 use std::convert::Infallible;
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Frame, SizeHint};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -22,13 +23,12 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::page::{Page, negotiate};
+use idle::{Activity, Answering, Watched};
 
 /// Requests served at once; more are told to come back.
 const MAX_REQUESTS: usize = 40;
 /// A page goes to the connection in pieces of this size.
 const PIECE: usize = 64 * 1024;
-/// Time for the headers of a request.
-const HEADER_TIME: Duration = Duration::from_secs(10);
 /// Size of the headers of a request; more is answered with 431.
 const HEADER_BYTES: usize = 16 * 1024;
 /// Time for open requests to finish once the stop signal came.
@@ -55,6 +55,7 @@ pub struct Site {
 struct Body {
     rest: Bytes,
     permit: Option<OwnedSemaphorePermit>,
+    answering: Option<Answering>,
 }
 
 impl Site {
@@ -93,7 +94,7 @@ impl Site {
             let html = landing::html(&self.health.reports(), self.clock.now(), &self.telemetry_path);
             respond(StatusCode::OK, "text/html; charset=utf-8", html)
         } else {
-            respond(StatusCode::OK, "application/json", landing::json(&self.health.reports()))
+            respond(StatusCode::OK, "application/json", landing::json(&self.health.reports(), self.clock.now()))
         };
         response.body_mut().permit = Some(permit);
         response
@@ -127,20 +128,27 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationTok
         };
         // A page goes out in one piece: waiting to fill a packet only delays it.
         let _ = stream.set_nodelay(true);
-        let site = Arc::clone(&site);
-        let service = service_fn(move |request| {
-            let response = site.answer(&request);
-            async move { Ok::<_, Infallible>(response) }
-        });
+        let activity = Activity::new();
+        let io = TokioIo::new(Watched::new(stream, activity.clone()));
+        let service = {
+            let (site, activity) = (Arc::clone(&site), activity.clone());
+            service_fn(move |request| {
+                let mut response = site.answer(&request);
+                response.body_mut().answering = Some(activity.answer());
+                async move { Ok::<_, Infallible>(response) }
+            })
+        };
         let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIME)
+            .header_read_timeout(None)
             .max_buf_size(HEADER_BYTES)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(io, service);
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended early");
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended early");
+                },
+                () = activity.expired() => {}
             }
         });
     }
@@ -153,7 +161,7 @@ fn text(status: StatusCode, words: &str) -> Response<Body> {
 }
 
 fn respond(status: StatusCode, content_type: &str, body: String) -> Response<Body> {
-    let mut response = Response::new(Body { rest: Bytes::from(body), permit: None });
+    let mut response = Response::new(Body { rest: Bytes::from(body), permit: None, answering: None });
     *response.status_mut() = status;
     if let Ok(value) = HeaderValue::from_str(content_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, value);

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use redb::backends::InMemoryBackend;
 use redb::{
@@ -15,6 +16,10 @@ const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("ledger");
 const FILE: &str = "state.redb";
 /// The ledger keeps its own copy of everything: redb needs little.
 const CACHE: usize = 4 << 20;
+/// A lock is waited for this often,
+const LOCK_TRIES: u32 = 20;
+/// and this long each time.
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
 
 /// A redb database.
 pub struct RedbStore {
@@ -36,9 +41,16 @@ impl RedbStore {
         if !path.exists() {
             create(folder, &path)?;
         }
-        check(&path)?;
-        let database = Some(open(&path)?);
-        Ok(Self { path, open: Box::new(open), database })
+        // A process that is just ending, or one that was just forked off, may still hold the lock for a moment.
+        let mut tries = 0;
+        let database = loop {
+            match check(&path).and_then(|()| open(&path)) {
+                Err(StoreError::Locked { .. }) if tries < LOCK_TRIES => tries += 1,
+                opened => break opened?,
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        };
+        Ok(Self { path, open: Box::new(open), database: Some(database) })
     }
 
     /// A database on something that is no file: the simulation brings a disk of its own.

@@ -61,7 +61,6 @@ impl Block {
     pub fn encode(mut samples: Vec<Sample>) -> Self {
         samples.sort_by(|a, b| (a.family, &a.labels).cmp(&(b.family, &b.labels)));
         samples.dedup_by(|b, a| a.family == b.family && a.labels == b.labels);
-        let series = samples.len();
         let mut families: Vec<Family> = samples.iter().map(|sample| sample.family).collect();
         families.dedup();
         let mut registry = Registry::default();
@@ -76,7 +75,10 @@ impl Block {
             // After the help line comes the type line; sample lines never begin with `#`.
             section.splitn(3, '\n').nth(2).unwrap_or_default().to_owned()
         });
-        Self { parts: families.into_iter().zip(sections).collect(), series }
+        let parts: Vec<(Family, String)> = families.into_iter().zip(sections).collect();
+        // A line is a series: a histogram is as many as Prometheus makes of it.
+        let series = parts.iter().map(|(_, text)| text.lines().count()).sum();
+        Self { parts, series }
     }
 
     /// The sample lines of a family.
@@ -111,6 +113,10 @@ impl Collector for Sorted {
             // The encoder adds `_total` itself.
             let name = if spec.kind == Kind::Counter { full.trim_end_matches("_total") } else { full.as_str() };
             let mut metrics = encoder.encode_descriptor(name, "", None, kind)?;
+            if first.labels.is_empty() {
+                encode_value(&first.value, metrics)?;
+                continue;
+            }
             for sample in family {
                 let labels: Vec<(&str, &str)> = sample.labels.iter().map(|(name, value)| (*name, &**value)).collect();
                 encode_value(&sample.value, metrics.encode_family(&labels)?)?;

@@ -46,7 +46,7 @@ pub(super) fn html(reports: &[(ReportId, ReportHealth)], now: Timestamp, telemet
 }
 
 /// The same for scripts.
-pub(super) fn json(reports: &[(ReportId, ReportHealth)]) -> String {
+pub(super) fn json(reports: &[(ReportId, ReportHealth)], now: Timestamp) -> String {
     let rows: Vec<serde_json::Value> = reports
         .iter()
         .map(|(id, report)| {
@@ -57,7 +57,9 @@ pub(super) fn json(reports: &[(ReportId, ReportHealth)]) -> String {
                 "state": state(report),
                 "interval_seconds": report.interval.as_secs_f64(),
                 "last_success": report.last_success.map(|at| at.to_string()),
-                "last_error": report.last_failure.as_ref().map(|failure| serde_json::json!({
+                "age_seconds": report.last_success.map(|at| now.duration_since(at).as_secs()),
+                "last_error": report.last_failure.as_ref().map(|(at, failure)| serde_json::json!({
+                    "at": at.to_string(),
                     "reason": failure.reason.label(),
                     "status": failure.status,
                     "detail": failure.detail,
@@ -66,7 +68,8 @@ pub(super) fn json(reports: &[(ReportId, ReportHealth)]) -> String {
             })
         })
         .collect();
-    serde_json::json!({ "reports": rows }).to_string()
+    serde_json::json!({ "version": env!("CARGO_PKG_VERSION"), "revision": env!("REVISION"), "reports": rows })
+        .to_string()
 }
 
 const fn state(report: &ReportHealth) -> &'static str {
@@ -78,17 +81,15 @@ const fn state(report: &ReportHealth) -> &'static str {
 }
 
 fn describe(report: &ReportHealth, now: Timestamp) -> Row {
-    let age = report.last_success.map_or_else(
-        || "never".to_owned(),
-        |at| {
-            let seconds = u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
-            format!("{} ago", humantime::format_duration(std::time::Duration::from_secs(seconds)))
-        },
-    );
-    let error = report.last_failure.as_ref().map_or_else(String::new, |failure| {
+    let ago = |at: Timestamp| {
+        let seconds = u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
+        format!("{} ago", humantime::format_duration(std::time::Duration::from_secs(seconds)))
+    };
+    let age = report.last_success.map_or_else(|| "never".to_owned(), ago);
+    let error = report.last_failure.as_ref().map_or_else(String::new, |(at, failure)| {
         let status = failure.status.map(|status| format!(", HTTP {status}")).unwrap_or_default();
         let place = failure.place.as_deref().map(|place| format!(", {place}")).unwrap_or_default();
-        format!("{}{status}{place}: {}", failure.reason.label(), failure.detail)
+        format!("{}, {}{status}{place}: {}", ago(*at), failure.reason.label(), failure.detail)
     });
     Row { state: state(report), age, error }
 }

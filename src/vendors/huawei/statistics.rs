@@ -137,7 +137,7 @@ impl Report for Statistics {
                     Err(failure) => {
                         let ends_poll = failure.ends_poll();
                         reading.failures.push(failure);
-                        if ends_poll {
+                        if ends_poll || reading.is_hopeless() {
                             break;
                         }
                     }

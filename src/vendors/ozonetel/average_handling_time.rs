@@ -133,7 +133,7 @@ impl Report for AverageHandlingTime {
                         // The credentials are the account's: nobody else would fare better.
                         let stop = failure.ends_poll() || failure.reason == Reason::Auth;
                         reading.failures.push(failure);
-                        if stop {
+                        if stop || reading.is_hopeless() {
                             break;
                         }
                     }

@@ -216,7 +216,7 @@ impl Report for CallDetails {
                         failed.insert(call.id.clone());
                         let stop = failure.ends_poll() || failure.reason == Reason::Auth;
                         reading.failures.push(failure);
-                        if stop {
+                        if stop || reading.is_hopeless() {
                             break;
                         }
                     }
