@@ -69,6 +69,8 @@ struct Meta {
     days: calendar::Days,
     /// In milliseconds since the epoch.
     last_success: Option<i64>,
+    /// How its agents are named.
+    naming: u64,
 }
 
 /// What a transaction found.
@@ -122,13 +124,14 @@ impl Ledger {
     /// The book of that name, as it was left.
     pub fn book(&self, vendor: &'static str, account: &str, name: &str, names: AgentNames) -> Result<Book, StoreError> {
         let prefix = format!("book/{vendor}\u{1f}{account}\u{1f}{name}\u{1f}");
+        let naming = names.fingerprint();
         let mut book = Book {
             ledger: self.clone(),
             vendor,
             account: account.to_owned(),
             names,
             entities: BTreeMap::new(),
-            meta: Meta::default(),
+            meta: Meta { naming, ..Meta::default() },
             calls: Calls::new(self.key.clone()),
             prefix,
         };
@@ -145,6 +148,9 @@ impl Ledger {
             }
         }
         drop(shared);
+        if book.meta.naming != naming {
+            book.rename(naming)?;
+        }
         Ok(book)
     }
 }
@@ -183,6 +189,29 @@ impl std::fmt::Debug for Ledger {
 // === impl Book ===
 
 impl Book {
+    /// The operator names agents in another way now. Plain keys become what they are to be, at once and on disk too; what was
+    /// hashed cannot be turned back, so those agents begin anew under their new names.
+    fn rename(&mut self, naming: u64) -> Result<(), StoreError> {
+        let plain = self.meta.naming == 0;
+        let entities = std::mem::take(&mut self.entities);
+        let old: Writes = entities.keys().map(|entity| (self.chunk_key(chunk_of(entity)), None)).collect();
+        let kept = entities.into_iter().filter(|(entity, _)| plain || !matches!(entity, Entity::Agent(_)));
+        let renamed: BTreeMap<Entity, EntityState> = kept.map(|(entity, state)| (self.name(&entity), state)).collect();
+        let meta = Meta { naming, ..self.meta.clone() };
+        let mut writes = old;
+        writes.extend(self.encode(&renamed, &[]));
+        writes.push((format!("{}meta", self.prefix), Some(codec::encode(&meta))));
+        self.ledger.commit(writes)?;
+        tracing::info!(vendor = self.vendor, account = self.account, "agents are named in another way from now on");
+        self.entities = renamed;
+        self.meta = meta;
+        Ok(())
+    }
+
+    fn chunk_key(&self, chunk: u64) -> String {
+        format!("{}e{chunk:02x}", self.prefix)
+    }
+
     /// The days that a poll at `now` has to read.
     pub fn due(&self, now: Timestamp, calendar: &Calendar, settings: &ReportSettings) -> calendar::Due {
         match calendar {
@@ -410,7 +439,7 @@ impl Book {
             .into_iter()
             .map(|(chunk, entities)| {
                 let value = (!entities.is_empty()).then(|| codes.encode_entities(entities.into_iter()));
-                (format!("{}e{chunk:02x}", self.prefix), value)
+                (self.chunk_key(chunk), value)
             })
             .collect()
     }

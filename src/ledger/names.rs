@@ -55,6 +55,11 @@ impl AgentNames {
         Self { mode, key }
     }
 
+    /// Tells one way of naming from another: zero for plain names, else a digest of the key.
+    pub fn fingerprint(&self) -> u64 {
+        if self.mode == AgentLabel::Plain { 0 } else { self.key.call("naming") }
+    }
+
     /// The entity as ledger and page may know it.
     pub fn entity(&self, vendor: &str, account: &str, entity: &Entity) -> Entity {
         match (self.mode, entity) {

@@ -49,7 +49,8 @@ impl Memory {
 
     fn book(&self, mode: AgentLabel) -> Book {
         let ledger = self.ledger();
-        ledger.book("wolkvox", "ventas", "agent_hold_mute", ledger.names(mode, Some(b"k"))).unwrap()
+        let key: Option<&[u8]> = (mode == AgentLabel::Pseudonym).then_some(b"k");
+        ledger.book("wolkvox", "ventas", "agent_hold_mute", ledger.names(mode, key)).unwrap()
     }
 }
 
@@ -206,4 +207,25 @@ fn a_call_is_done_only_with_its_figures() {
     let book = ledger.book("ozonetel", "support", "calls", names).unwrap();
     assert!(book.queue().is_done(&id));
     assert_eq!(book.totals()[&ana()][0].1, Amount::whole(60), "counted once");
+}
+
+#[test]
+fn agents_that_get_other_names_take_their_figures_along() {
+    let memory = Memory::default();
+    let plain = |word: &[u8]| memory.0.lock().unwrap().0.values().any(|value| value.windows(3).any(|w| w == word));
+    poll(&mut memory.book(AgentLabel::Plain), "2026-03-10T12:00:00Z", &[("ana", TENTH, 100)]).unwrap();
+    assert!(plain(b"ana"));
+    let mut book = memory.book(AgentLabel::Pseudonym);
+    assert!(!plain(b"ana"), "not even on disk");
+    let pseudonym = book.name(&ana());
+    assert_eq!((hold(&book, &pseudonym), hold(&book, &ana())), (Some(100), None));
+    poll(&mut book, "2026-03-10T13:00:00Z", &[("ana", TENTH, 130)]).unwrap();
+    assert_eq!(hold(&memory.book(AgentLabel::Pseudonym), &pseudonym), Some(130));
+    let mut book = memory.book(AgentLabel::Plain);
+    assert_eq!(book.totals().len(), 0, "a pseudonym cannot be turned back");
+    poll(&mut book, "2026-03-10T14:00:00Z", &[("ana", TENTH, 140)]).unwrap();
+    assert_eq!(hold(&book, &ana()), Some(140));
+    let mut book = memory.book(AgentLabel::None);
+    poll(&mut book, "2026-03-10T15:00:00Z", &[("ana", TENTH, 150)]).unwrap();
+    assert_eq!(hold(&book, &Entity::Account), Some(150));
 }
