@@ -90,7 +90,9 @@ impl Setting {
         Self {
             zone,
             start: start + dice.seconds(0, 599),
-            turmoil: SignedDuration::from_hours(dice.between(40, 140).cast_signed()),
+            turmoil: SignedDuration::from_hours(
+                if dice.percent(8) { dice.between(300, 500) } else { dice.between(40, 130) }.cast_signed(),
+            ),
             intervals: [
                 dice.between(1500, 7200),
                 dice.between(1800, 7200),

@@ -71,16 +71,23 @@ impl Net {
     }
 
     /// The moment whose figures a vendor gives: now, or a while ago where a late or stale figure can be told from a true one.
-    fn moment(&self, vendor: Vendor, request: &Request, dice: &mut Dice, calm: bool) -> Timestamp {
+    fn moment(&self, vendor: Vendor, request: &Request, dice: &mut Dice, calm: bool, arrives: bool) -> Timestamp {
         let now = self.clock.now();
         match vendor {
             Vendor::Wolkvox | Vendor::Voximplant if !calm && dice.percent(15) => now - dice.seconds(1, 7200),
-            Vendor::Huawei => self.huawei_moment(request, now, dice, calm),
+            Vendor::Huawei => self.huawei_moment(request, now, dice, calm, arrives),
             _ => now,
         }
     }
 
-    fn huawei_moment(&self, request: &Request, now: Timestamp, dice: &mut Dice, calm: bool) -> Timestamp {
+    fn huawei_moment(
+        &self,
+        request: &Request,
+        now: Timestamp,
+        dice: &mut Dice,
+        calm: bool,
+        arrives: bool,
+    ) -> Timestamp {
         let agent = request.url.path().split('/').nth(4).and_then(|id| id.parse::<u32>().ok());
         let truth = self.simulator.truth();
         let agents = truth.agents(Vendor::Huawei);
@@ -100,10 +107,10 @@ impl Net {
             readings.iter().rev().find(of_it).copied()
         });
         let elapsed = good.map_or(i64::MAX, |good| now.as_second() - good.as_second());
-        let told_apart = stale > session.since && talk > elapsed.saturating_add(1500);
-        readings.push(now);
-        if readings.len() > 8 {
-            readings.remove(0);
+        let busy = now.as_second() < session.since + BUSY;
+        let told_apart = busy && stale > session.since && talk > elapsed.saturating_add(1500);
+        if arrives {
+            readings.push(now);
         }
         let at = if !calm && told_apart && dice.percent(5) { stale } else { figures_at };
         Timestamp::from_second(at).expect("a moment")
@@ -118,13 +125,13 @@ impl Transport for Wire {
             let mut dice = Dice::of(&[net.seed, 2, self.vendor as u64, number]);
             let calm = net.calm.load(Ordering::SeqCst);
             if calm {
-                let at = net.moment(self.vendor, request, &mut dice, calm);
+                let at = net.moment(self.vendor, request, &mut dice, calm, true);
                 let (status, body) = net.answer_at(self.vendor, request, at, Fault::None);
                 return Ok(Answer { status, retry_after: None, body });
             }
             tokio::time::sleep(Duration::from_millis(dice.between(1, 4000))).await;
-            let at = net.moment(self.vendor, request, &mut dice, calm);
             let fault = if dice.percent(net.failures) { dice.between(1, 8) } else { 0 };
+            let at = net.moment(self.vendor, request, &mut dice, calm, fault == 0);
             let answer = |fault| net.answer_at(self.vendor, request, at, fault);
             let (status, body) = match fault {
                 1 => std::future::pending().await,
