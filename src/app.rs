@@ -24,6 +24,8 @@ use crate::web::{self, Site};
 
 /// First polls are spread over this, or over the interval if that is shorter.
 const SPREAD: Duration = Duration::from_secs(5);
+/// No poll is earlier: a first request readies TLS, and the first scrape should not wait for that.
+const FIRST_POLL: Duration = Duration::from_millis(100);
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +75,7 @@ impl App {
                 let slot = tasks.len();
                 let share =
                     f64::from(u32::try_from(slot).unwrap_or(u32::MAX)) / f64::from(u32::try_from(reports).unwrap_or(1));
-                let delay = setup.settings.interval.min(SPREAD).mul_f64(share);
+                let delay = setup.settings.interval.min(SPREAD).mul_f64(share).max(FIRST_POLL);
                 let task = task(&ledger, &names, vendor, &account, &client, setup, &health, &page, slot, clock)?;
                 tasks.push((task, delay));
             }

@@ -1,7 +1,7 @@
 //! The embedded store: one redb file, one table. redb syncs at commit, keeps a checksum of every page and rolls an
 //! unfinished transaction back when it is opened after a crash.
 
-use std::io::Write as _;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
@@ -17,6 +17,8 @@ const TABLE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("ledger");
 const FILE: &str = "state.redb";
 /// The ledger keeps its own copy of everything: redb needs little.
 const CACHE: usize = 4 << 20;
+/// Of redb; its files are so many of them.
+const PAGE: usize = 4096;
 
 /// A redb file in a directory.
 #[derive(Debug)]
@@ -32,10 +34,11 @@ impl RedbStore {
         fs::create_dir_all(folder)
             .map_err(|error| StoreError::Open { path: folder.display().to_string(), cause: error.to_string() })?;
         let path = folder.join(FILE);
-        if !path.exists() {
+        if path.exists() {
+            check(&path)?;
+        } else {
             create(folder, &path)?;
         }
-        check(&path)?;
         let database = open(&path)?;
         Ok(Self { path, database: Some(database) })
     }
@@ -118,11 +121,19 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     write(&database, &Vec::new()).map_err(open_error)?;
     drop(database);
     let place = || {
-        let mut bytes = vec![0; usize::try_from(memory.len()?).map_err(io::Error::other)?];
-        memory.read(0, &mut bytes)?;
         let aside = folder.join(format!("{FILE}.new"));
         let mut file = fs::File::create(&aside)?;
-        file.write_all(&bytes)?;
+        let length = memory.len()?;
+        file.set_len(length)?;
+        let mut page = [0; PAGE];
+        // Most of it is still empty, and stays a hole.
+        for place in (0..length).step_by(PAGE) {
+            memory.read(place, &mut page)?;
+            if page.iter().any(|byte| *byte != 0) {
+                file.seek(SeekFrom::Start(place))?;
+                file.write_all(&page)?;
+            }
+        }
         file.sync_all()?;
         fs::rename(&aside, path)?;
         fs::File::open(folder)?.sync_all()
