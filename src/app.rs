@@ -24,6 +24,8 @@ use crate::web::{self, Site};
 
 /// First polls are spread over this, or over the interval if that is shorter.
 const SPREAD: Duration = Duration::from_secs(5);
+/// No poll is earlier: a first request readies TLS, and the first scrape should not wait for that.
+const FIRST_POLL: Duration = Duration::from_millis(100);
 
 /// Why the program cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +112,7 @@ impl App {
                 }
                 books.push(book.prefix().to_owned());
                 let slot = tasks.len();
-                let delay = setup.settings.interval.min(SPREAD).mul_f64(share(slot, reports));
+                let delay = setup.settings.interval.min(SPREAD).mul_f64(share(slot, reports)).max(FIRST_POLL);
                 let task = Task {
                     id,
                     setup,

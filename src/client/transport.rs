@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
 use http::header;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::{Answer, Request};
@@ -67,21 +68,85 @@ impl From<TransportError> for Failure {
 }
 
 /// reqwest with one account's trust and proxy.
-#[derive(Debug)]
 pub struct Http {
-    client: reqwest::Client,
+    how: How,
+    /// Made for the first request: reading the machine's root certificates takes longer than the rest of the start, once
+    /// for each account.
+    client: OnceCell<reqwest::Client>,
     /// `tls.server_name` in place of the host of every URL; the resolver knows the true host.
     server_name: Option<String>,
 }
+
+/// What a client is made of.
+#[derive(Clone)]
+struct How {
+    timeout: Duration,
+    proxy: Option<reqwest::Proxy>,
+    certificates: Vec<reqwest::Certificate>,
+    skip_verify: bool,
+    /// Where every name leads to.
+    host: Option<String>,
+}
+
+// === impl Http ===
 
 impl Http {
     /// The transport of one account. `at` is the key path for errors, `base` the host that `tls.server_name` stands for.
     pub fn new(settings: &AccountSettings, at: &str, folder: &Path, base: &Url) -> Result<Self, SetupError> {
         let fail = |key: &str, message: String| SetupError { path: format!("{at}.{key}"), message };
+        let proxy = match &settings.proxy_url {
+            Some(url) => {
+                Some(reqwest::Proxy::all(url.0.clone()).map_err(|_| fail("proxy_url", "no usable URL".to_owned()))?)
+            }
+            None => None,
+        };
+        let Tls { ca_file, server_name, insecure_skip_verify } = &settings.tls;
+        let mut certificates = Vec::new();
+        if let Some(path) = ca_file {
+            let path = folder.join(path);
+            let pem = std::fs::read(&path).map_err(|error| {
+                fail("tls.ca_file", format!("cannot read {}: {}", path.display(), crate::config::unreadable(&error)))
+            })?;
+            certificates = reqwest::Certificate::from_pem_bundle(&pem)
+                .ok()
+                .filter(|certificates| !certificates.is_empty())
+                .ok_or_else(|| fail("tls.ca_file", format!("no PEM certificates in {}", path.display())))?;
+        }
+        let host =
+            server_name.as_ref().map(|_| base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned());
+        let how = How { timeout: settings.timeout, proxy, certificates, skip_verify: *insecure_skip_verify, host };
+        // The operator's own trust is tried at once, so that the start tells what is wrong with it.
+        let given = ca_file.is_some() || server_name.is_some() || *insecure_skip_verify;
+        let client = given
+            .then(|| how.clone().client().map_err(|_| fail("tls", "the TLS settings cannot be used".to_owned())))
+            .transpose()?;
+        Ok(Self { how, client: OnceCell::new_with(client), server_name: server_name.clone() })
+    }
+
+    async fn client(&self) -> Result<&reqwest::Client, TransportError> {
+        let made = self.client.get_or_try_init(async || {
+            let how = self.how.clone();
+            // Off the event loop: it reads files, and many of them.
+            tokio::task::spawn_blocking(move || how.client()).await.map_err(|_| ())?.map_err(|_| ())
+        });
+        made.await.map_err(|()| TransportError::Tls)
+    }
+}
+
+impl std::fmt::Debug for Http {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Http")
+    }
+}
+
+// === impl How ===
+
+impl How {
+    fn client(self) -> reqwest::Result<reqwest::Client> {
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("contact-center-exporter/", env!("CARGO_PKG_VERSION")))
             .http1_only()
-            .connect_timeout(settings.timeout)
+            .connect_timeout(self.timeout)
             .pool_idle_timeout(Duration::from_secs(50))
             .referer(false)
             // Only what exporter.yml says: a proxy that an environment variable brings in would see every key.
@@ -91,30 +156,19 @@ impl Http {
                     attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
                 if same_origin && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
             }));
-        if let Some(proxy) = &settings.proxy_url {
-            let proxy =
-                reqwest::Proxy::all(proxy.0.clone()).map_err(|_| fail("proxy_url", "no usable URL".to_owned()))?;
+        if let Some(proxy) = self.proxy {
             builder = builder.proxy(proxy);
         }
-        let Tls { ca_file, server_name, insecure_skip_verify } = &settings.tls;
-        if let Some(path) = ca_file {
-            let path = folder.join(path);
-            let pem = std::fs::read(&path).map_err(|error| {
-                fail("tls.ca_file", format!("cannot read {}: {}", path.display(), crate::config::unreadable(&error)))
-            })?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .map_err(|_| fail("tls.ca_file", format!("no PEM certificates in {}", path.display())))?;
-            builder = builder.tls_certs_merge(certificates);
+        if !self.certificates.is_empty() {
+            builder = builder.tls_certs_merge(self.certificates);
         }
-        if *insecure_skip_verify {
+        if self.skip_verify {
             builder = builder.tls_danger_accept_invalid_certs(true);
         }
-        if server_name.is_some() {
-            let host = base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        if let Some(host) = self.host {
             builder = builder.dns_resolver(FixedHost(host));
         }
-        let client = builder.build().map_err(|_| fail("tls", "the TLS settings cannot be used".to_owned()))?;
-        Ok(Self { client, server_name: server_name.clone() })
+        builder.build()
     }
 }
 
@@ -122,7 +176,7 @@ impl Transport for Http {
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
         Box::pin(async move {
             let mut url = request.url.clone();
-            let mut outgoing = self.client.request(request.method.clone(), {
+            let mut outgoing = self.client().await?.request(request.method.clone(), {
                 if let Some(name) = &self.server_name {
                     url.set_host(Some(name)).map_err(|_| TransportError::Tls)?;
                 }

@@ -40,6 +40,9 @@ impl Problems {
 
     /// Fills in the lines from the text of the file.
     pub fn locate(&mut self, text: &str) {
+        if self.errors.is_empty() && self.warnings.is_empty() {
+            return;
+        }
         let Ok(root) = marked_yaml::parse_yaml(0, text) else { return };
         for problem in self.errors.iter_mut().chain(&mut self.warnings) {
             problem.line = line_of(&root, &problem.path);

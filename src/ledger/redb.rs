@@ -1,9 +1,11 @@
 //! The embedded store: one redb file, one table. redb syncs at commit, keeps a checksum of every page and rolls an
 //! unfinished transaction back when it is opened after a crash.
 
-use std::fs;
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use redb::backends::InMemoryBackend;
 use redb::{
@@ -20,6 +22,8 @@ const CACHE: usize = 4 << 20;
 const LOCK_TRIES: u32 = 20;
 /// and this long each time.
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// Of redb; its files are so many of them.
+const PAGE: usize = 4096;
 
 /// A redb database.
 pub struct RedbStore {
@@ -38,13 +42,15 @@ impl RedbStore {
         fs::create_dir_all(folder)
             .map_err(|error| StoreError::Open { path: folder.display().to_string(), cause: error.to_string() })?;
         let path = folder.join(FILE);
-        if !path.exists() {
+        let made = !path.exists();
+        if made {
             create(folder, &path)?;
         }
         // A process that is just ending, or one that was just forked off, may still hold the lock for a moment.
         let mut tries = 0;
         let database = loop {
-            match check(&path).and_then(|()| open(&path)) {
+            let sound = if made { Ok(()) } else { check(&path) };
+            match sound.and_then(|()| open(&path)) {
                 Err(StoreError::Locked { .. }) if tries < LOCK_TRIES => tries += 1,
                 opened => break opened?,
             }
@@ -139,19 +145,62 @@ fn write(database: &Database, writes: &Writes) -> Result<(), String> {
     transaction.commit().map_err(|error| error.to_string())
 }
 
-/// Made aside and renamed, so that a file under the right name was once complete: an empty one is damage.
+/// Made aside and renamed, so that a file under the right name was once complete: an empty one is damage. Made in memory
+/// first: redb syncs at each of its own steps, and all of them together need one.
 fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     let open_error = |cause: String| StoreError::Open { path: path.display().to_string(), cause };
-    let aside = folder.join(format!("{FILE}.new"));
-    if aside.exists() {
-        fs::remove_file(&aside).map_err(|error| open_error(error.to_string()))?;
-    }
-    let database =
-        Builder::new().set_cache_size(CACHE).create(&aside).map_err(|error| open_error(error.to_string()))?;
+    let memory = Memory::default();
+    let database = Builder::new()
+        .set_cache_size(CACHE)
+        .create_with_backend(memory.clone())
+        .map_err(|error| open_error(error.to_string()))?;
     write(&database, &Vec::new()).map_err(open_error)?;
     drop(database);
-    fs::rename(&aside, path).map_err(|error| open_error(error.to_string()))?;
-    fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(|error| open_error(error.to_string()))
+    let place = || {
+        let aside = folder.join(format!("{FILE}.new"));
+        let mut file = fs::File::create(&aside)?;
+        let length = memory.len()?;
+        file.set_len(length)?;
+        let mut page = [0; PAGE];
+        // Most of it is still empty, and stays a hole.
+        for place in (0..length).step_by(PAGE) {
+            memory.read(place, &mut page)?;
+            if page.iter().any(|byte| *byte != 0) {
+                file.seek(SeekFrom::Start(place))?;
+                file.write_all(&page)?;
+            }
+        }
+        file.sync_all()?;
+        fs::rename(&aside, path)?;
+        fs::File::open(folder)?.sync_all()
+    };
+    place().map_err(|error: io::Error| open_error(error.to_string()))
+}
+
+/// A new file that somebody still looks at when redb has closed it.
+#[derive(Debug, Clone, Default)]
+struct Memory(Arc<InMemoryBackend>);
+
+impl StorageBackend for Memory {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
 }
 
 /// Checks every page before the file is opened for writing, in a copy in memory: opening it would already write to it.

@@ -5,6 +5,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::ExposeSecret;
@@ -19,11 +23,12 @@ const BACKDATED: i64 = 5;
 /// The vendor's limit, from `iat` to `exp`.
 const LONGEST: i64 = 3600;
 
-/// A key that is ready to sign.
+/// A key that is ready to sign: `jsonwebtoken` would read it anew for every token.
 pub struct Credentials {
-    header: Header,
+    /// Encoded, with its dot.
+    header: String,
     account_id: u64,
-    key: EncodingKey,
+    key: RsaKeyPair,
 }
 
 #[derive(Deserialize)]
@@ -75,22 +80,34 @@ impl Credentials {
         let account_id = child.or(own).ok_or("account_id is no number")?;
         let key = EncodingKey::from_rsa_pem(private_key.as_bytes())
             .map_err(|_| "private_key is no RSA key in PEM form (PKCS#8: BEGIN PRIVATE KEY)")?;
-        let header = Header { kid: Some(key_id), ..Header::new(Algorithm::RS256) };
-        let credentials = Self { header, account_id, key };
-        // PEM around anything would do so far; only signing shows whether it is a key.
-        credentials
-            .token(Timestamp::UNIX_EPOCH, 60)
+        // PEM around anything would do so far. Not tried by signing: the first signature fills the machine's pool of random
+        // numbers, which takes longer than the rest of the start.
+        let key = RsaKeyPair::from_der(key.as_bytes())
             .map_err(|_| "private_key cannot sign: expected RSA, 2048 bits or more")?;
-        Ok(credentials)
+        let header = Header { kid: Some(key_id), ..Header::new(Algorithm::RS256) };
+        let header = encoded(&header).ok_or("key_id cannot be used")? + ".";
+        Ok(Self { header, account_id, key })
     }
 
     /// A token that lives from now for so many seconds.
     pub fn token(&self, now: Timestamp, life: i64) -> Result<String, Failure> {
         let now = now.as_second();
         let claims = Claims { iss: self.account_id, iat: now - BACKDATED, exp: now + life };
-        jsonwebtoken::encode(&self.header, &claims, &self.key)
-            .map_err(|_| Failure::new(Reason::Internal, "the request's token could not be signed"))
+        self.signed(&claims).ok_or(Failure::new(Reason::Internal, "the request's token could not be signed"))
     }
+
+    fn signed(&self, claims: &Claims) -> Option<String> {
+        let mut token = self.header.clone() + &encoded(claims)?;
+        let mut signature = vec![0; self.key.public_modulus_len()];
+        self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), token.as_bytes(), &mut signature).ok()?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Some(token)
+    }
+}
+
+fn encoded(part: &impl Serialize) -> Option<String> {
+    Some(URL_SAFE_NO_PAD.encode(serde_json::to_vec(part).ok()?))
 }
 
 impl fmt::Debug for Credentials {

@@ -1,0 +1,125 @@
+//! The simulated vendors in a process of their own, and what the other side has to know of them.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use contact_center_exporter::clock::Clock;
+use contact_center_exporter::simulator::{Options, Simulator, Vendor};
+use serde::{Deserialize, Serialize};
+
+use crate::processes::{Guard, write_all};
+
+/// Agents of Huawei; the others have ten.
+pub(crate) const HUAWEI_AGENTS: usize = 1000;
+
+/// What the process prints once it serves.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Site {
+    /// In the order of `Vendor::ALL`.
+    pub(crate) urls: [String; 4],
+    pub(crate) user_name: String,
+    pub(crate) api_key: String,
+    pub(crate) token: String,
+    /// JSON: `{"101":"<guid>"}`.
+    pub(crate) guids: String,
+    pub(crate) voximplant_key: String,
+}
+
+/// Serves until its standard input ends.
+pub(crate) fn serve() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let options = Options { huawei_agents: Some(HUAWEI_AGENTS), limits: None, ..Options::new(Clock::system()) };
+        let simulator = Simulator::start(options).await?;
+        let credentials = simulator.credentials();
+        let site = Site {
+            urls: Vendor::ALL.map(|vendor| simulator.url(vendor)),
+            user_name: credentials.ozonetel_user_name,
+            api_key: credentials.ozonetel_api_key,
+            token: credentials.wolkvox_token,
+            guids: credentials.huawei_guids,
+            voximplant_key: credentials.voximplant_key,
+        };
+        println!("{}", serde_json::to_string(&site)?);
+        std::io::stdout().flush()?;
+        tokio::task::spawn_blocking(|| std::io::stdin().lines().for_each(drop)).await?;
+        anyhow::Ok(())
+    })
+}
+
+impl Site {
+    /// Starts the process.
+    pub(crate) fn start() -> anyhow::Result<(Guard, Self)> {
+        let mut command = Command::new(std::env::current_exe()?);
+        let mut child = Guard(command.arg("simulators").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+        let mut line = String::new();
+        let output = child.0.stdout.take().context("the simulators have no output")?;
+        BufReader::new(output).read_line(&mut line)?;
+        Ok((child, serde_json::from_str(&line).context("reading where the simulators are")?))
+    }
+
+    /// An exporter.yml with an account of each vendor.
+    pub(crate) fn four_vendors(&self, folder: &Path) -> anyhow::Result<()> {
+        let [ozonetel, wolkvox, huawei, voximplant] = &self.urls;
+        let yml = format!(
+            "state: {{ path: state }}
+vendors:
+  ozonetel:
+    - account: support-in
+      base_url: {ozonetel}
+      user_name: {}
+      api_key_file: api_key
+      reports:
+        average_handling_time: {{ agents: [asha, ravi], campaigns: [sales] }}
+        call_details: {{ ucid_file: ucids.txt }}
+  wolkvox:
+    - account: ventas-co
+      base_url: {wolkvox}
+      token_file: token
+      reports: {{ agent_hold_mute: {{}} }}
+  huawei:
+    - account: aicc-br
+      base_url: {huawei}
+      guids: {{ file: guids.json }}
+      reports: {{ agent_call_statistics: {{}} }}
+  voximplant:
+    - account: shop-eu
+      base_url: {voximplant}
+      credentials_file: credentials.json
+      reports: {{ operator_statistics: {{}} }}
+",
+            self.user_name
+        );
+        let files = [
+            ("exporter.yml", yml.as_str()),
+            ("api_key", &self.api_key),
+            ("token", &self.token),
+            ("guids.json", &self.guids),
+            ("credentials.json", &self.voximplant_key),
+            ("ucids.txt", ""),
+        ];
+        write_all(folder, &files)
+    }
+
+    /// An exporter.yml with Huawei alone, asked as often and as widely as the requirement says.
+    pub(crate) fn huawei_alone(&self, folder: &Path, concurrency: usize) -> anyhow::Result<()> {
+        let yml = format!(
+            "state: {{ path: state }}
+vendors:
+  huawei:
+    - account: aicc-br
+      base_url: {}
+      guids: {{ file: guids.json }}
+      reports: {{ agent_call_statistics: {{ interval: 1s, concurrency: {concurrency} }} }}
+",
+            self.url(Vendor::Huawei)
+        );
+        write_all(folder, &[("exporter.yml", &yml), ("guids.json", &self.guids)])
+    }
+
+    pub(crate) fn url(&self, vendor: Vendor) -> &str {
+        &self.urls[vendor as usize]
+    }
+}

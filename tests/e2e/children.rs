@@ -1,0 +1,149 @@
+//! The processes of the test: the exporter and a Prometheus server, each with its log in a file, both ended when dropped.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// To start, on a busy machine.
+const DEADLINE: Duration = Duration::from_mins(1);
+/// What Prometheus says about a page that it cannot take as it is.
+const COMPLAINTS: [&str; 5] = ["duplicate", "out of order", "out-of-order", "error on ingesting", "append failed"];
+
+/// The one thing that promtool may say. The family counts days, it does not measure time; promtool goes by the name, which
+/// is part of the public interface.
+const A_COUNT_OF_DAYS: &str = "contact_center_lost_days_total use base unit \"seconds\" instead of \"days\"";
+
+/// A child that ends with its owner.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The exporter, serving.
+pub(crate) struct Exporter {
+    pub(crate) address: String,
+    _child: Guard,
+}
+
+/// A Prometheus server that scrapes it every second.
+pub(crate) struct Server {
+    pub(crate) address: String,
+    log: PathBuf,
+    _child: Guard,
+}
+
+impl Exporter {
+    /// Starts it on the `exporter.yml` in `folder`.
+    pub(crate) async fn start(folder: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_contact-center-exporter"));
+        command.arg(format!("--config.file={}", folder.join("exporter.yml").display()));
+        command.arg("--web.listen-address=127.0.0.1:0");
+        let log = folder.join("exporter.log");
+        let mut child = start(&mut command, &log);
+        let address = listening(&mut child, &log, "message=listening").await;
+        Self { address, _child: child }
+    }
+
+    /// Has promtool judge the page.
+    pub(crate) async fn check_metrics(&self) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(format!("http://{}/metrics", self.address)).send().await.unwrap();
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+        assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+        let page = answer.text().await.unwrap();
+
+        let mut command = Command::new(promtool());
+        command.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        let rest: Vec<_> = said.lines().filter(|line| *line != A_COUNT_OF_DAYS).collect();
+        assert!(rest.is_empty(), "promtool check metrics:\n{}", rest.join("\n"));
+        // 3 is its word for such remarks.
+        let expected = if said.is_empty() { 0 } else { 3 };
+        assert_eq!(output.status.code(), Some(expected), "promtool check metrics");
+        println!("promtool has read {} lines", page.lines().count());
+    }
+}
+
+impl Server {
+    /// Starts it with its data in `folder`.
+    pub(crate) async fn start(folder: &Path, target: &str) -> Self {
+        let yml = format!(
+            "global: {{ scrape_interval: 1s }}\n\
+             scrape_configs:\n  - {{ job_name: exporter, static_configs: [{{ targets: ['{target}'] }}] }}\n"
+        );
+        let file = folder.join("prometheus.yml");
+        std::fs::write(&file, yml).unwrap();
+        let mut command = Command::new(prometheus());
+        command.arg(format!("--config.file={}", file.display()));
+        command.arg(format!("--storage.tsdb.path={}", folder.join("prometheus").display()));
+        command.args(["--web.listen-address=127.0.0.1:0", "--log.level=debug"]);
+        let log = folder.join("prometheus.log");
+        let mut child = start(&mut command, &log);
+        let address = listening(&mut child, &log, "\"Listening on\"").await;
+        let server = Self { address, log, _child: child };
+        server.ready().await;
+        server
+    }
+
+    async fn ready(&self) {
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        let url = format!("http://{}/-/ready", self.address);
+        while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+            assert!(tokio::time::Instant::now() < deadline, "Prometheus does not get ready");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The lines of its log that speak of samples that it could not take, and every error.
+    pub(crate) fn complaints(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        assert!(log.contains("Listening on"), "this is no log:\n{log}");
+        let bad = |line: &&str| {
+            let line = line.to_lowercase();
+            COMPLAINTS.iter().any(|words| line.contains(words)) || line.contains("level=error")
+        };
+        log.lines().filter(bad).map(str::to_owned).collect()
+    }
+}
+
+fn prometheus() -> PathBuf {
+    std::env::var_os("PROMETHEUS").map_or_else(|| "prometheus".into(), PathBuf::from)
+}
+
+fn promtool() -> PathBuf {
+    let beside = prometheus().with_file_name("promtool");
+    if beside.is_file() { beside } else { "promtool".into() }
+}
+
+fn start(command: &mut Command, log: &Path) -> Guard {
+    let file = File::create(log).unwrap();
+    let second = file.try_clone().unwrap();
+    let started = command.stdin(Stdio::null()).stdout(file).stderr(second).spawn();
+    Guard(started.unwrap_or_else(|error| panic!("{} does not start: {error}", command.get_program().display())))
+}
+
+/// The address in the log line that holds `message`.
+async fn listening(child: &mut Guard, log: &Path, message: &str) -> String {
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        let text = std::fs::read_to_string(log).unwrap();
+        let line = text.lines().find(|line| line.contains(message));
+        if let Some((_, rest)) = line.and_then(|line| line.split_once("address=")) {
+            return rest.split_whitespace().next().unwrap_or_default().trim_matches('"').to_owned();
+        }
+        let ended = child.0.try_wait().unwrap();
+        assert!(ended.is_none(), "ended with {ended:?}:\n{text}");
+        assert!(tokio::time::Instant::now() < deadline, "does not listen:\n{text}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

@@ -1,0 +1,171 @@
+//! The simulated vendors on a clock that runs with the machine's until the test stops it, and the exporter.yml that names
+//! them. A dialler lists Ozonetel's calls, as an operator's own would.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use contact_center_exporter::clock::Clock;
+use contact_center_exporter::simulator::truth::{DAY, IST, Truth};
+use contact_center_exporter::simulator::{Options, Simulator, Vendor};
+use jiff::{SignedDuration, Timestamp};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Vendors.
+pub(crate) const COUNT: usize = 4;
+/// Reports in exporter.yml.
+pub(crate) const REPORTS: usize = 5;
+/// Where the days of the Wolkvox tenant begin, in seconds east of Greenwich.
+pub(crate) const BOGOTA: i64 = -5 * 3600;
+/// Ozonetel agents whose average handle time is asked for: one request each.
+pub(crate) const AVERAGED: usize = 8;
+
+/// So many that somebody's call ends every second.
+const AGENTS: usize = 200;
+/// A call is listed this long after its end: its after-call work is over, and what its record says is final.
+const LISTED_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// Calls that ended this long before the start are listed too.
+const HISTORY: SignedDuration = SignedDuration::from_mins(10);
+/// How often time moves.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Four running vendors.
+pub(crate) struct Vendors {
+    simulator: Arc<Simulator>,
+    stop: CancellationToken,
+    time: JoinHandle<Stopped>,
+}
+
+/// Where the truth stands still.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stopped {
+    /// When the vendors started.
+    pub(crate) since: Timestamp,
+    /// Their present.
+    pub(crate) at: Timestamp,
+    /// The calls that ended after the first and until the second were listed, those of `at`'s Indian day.
+    pub(crate) listed: (Timestamp, Timestamp),
+}
+
+/// Waits until no vendor's day begins soon, or has begun so lately that nobody has ended a call yet. What happens at
+/// midnight is the matter of other tests, whose clocks can be set.
+pub(crate) async fn away_from_midnight() {
+    let clock = Clock::system();
+    let near = |offset: i64| {
+        let second = (clock.now().as_second() + offset).rem_euclid(DAY);
+        !(300..DAY - 240).contains(&second)
+    };
+    if [0, IST, BOGOTA].into_iter().any(near) {
+        println!("a vendor's midnight is near; waiting until it is over");
+    }
+    while [0, IST, BOGOTA].into_iter().any(near) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+impl Vendors {
+    /// Starts them, with the exporter's configuration in `folder`.
+    pub(crate) async fn start(folder: &Path) -> Self {
+        let clock = Clock::manual(Clock::system().now());
+        let options = Options { agents: AGENTS, limits: None, ..Options::new(clock.clone()) };
+        let simulator = Arc::new(Simulator::start(options).await.unwrap());
+        configure(&simulator, folder);
+        let stop = CancellationToken::new();
+        let time = run_time(Arc::clone(&simulator), clock, folder.join("ucids.txt"), stop.clone());
+        Self { simulator, stop, time: tokio::spawn(time) }
+    }
+
+    /// Has time stand still.
+    pub(crate) async fn stop(&mut self) -> Stopped {
+        self.stop.cancel();
+        (&mut self.time).await.unwrap()
+    }
+
+    pub(crate) fn truth(&self) -> &Truth {
+        self.simulator.truth()
+    }
+}
+
+impl Drop for Vendors {
+    fn drop(&mut self) {
+        self.time.abort();
+    }
+}
+
+async fn run_time(simulator: Arc<Simulator>, clock: Clock, path: PathBuf, stop: CancellationToken) -> Stopped {
+    let since = clock.now();
+    let from = since - HISTORY;
+    let list = |now: Timestamp| {
+        let to = now - LISTED_AFTER;
+        let today = day(now.as_second());
+        let calls = simulator.ozonetel_ucids(from, to).into_iter();
+        let lines: Vec<_> =
+            calls.filter(|(_, date)| *date == today).map(|(id, date)| format!("{id},{date}\n")).collect();
+        // Renamed into place: the exporter never reads half a file.
+        let aside = path.with_extension("new");
+        std::fs::write(&aside, lines.concat()).unwrap();
+        std::fs::rename(&aside, &path).unwrap();
+        to
+    };
+    let mut ticks = tokio::time::interval(TICK);
+    while !stop.is_cancelled() {
+        ticks.tick().await;
+        clock.set(Clock::system().now());
+        list(clock.now());
+    }
+    let at = clock.now();
+    Stopped { since, at, listed: (from, list(at)) }
+}
+
+/// The Indian day.
+fn day(at: i64) -> jiff::civil::Date {
+    jiff::tz::TimeZone::UTC.to_datetime(Timestamp::from_second(at + IST).unwrap()).date()
+}
+
+fn configure(simulator: &Simulator, folder: &Path) {
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    let credentials = simulator.credentials();
+    write("api_key", &credentials.ozonetel_api_key);
+    write("token", &credentials.wolkvox_token);
+    write("guids.json", &credentials.huawei_guids);
+    write("credentials.json", &credentials.voximplant_key);
+    write("ucids.txt", "");
+    let agents = simulator.truth().agents(Vendor::Ozonetel).iter().take(AVERAGED).map(|agent| agent.key.clone());
+    let agents = serde_json::Value::from(agents.collect::<Vec<_>>());
+    let campaigns = Truth::lines(Vendor::Ozonetel).iter().map(|(_, name)| *name);
+    let campaigns = serde_json::Value::from(campaigns.collect::<Vec<_>>());
+    let [ozonetel, wolkvox, huawei, voximplant] = Vendor::ALL.map(|vendor| simulator.url(vendor));
+    let user_name = credentials.ozonetel_user_name;
+    let yml = format!(
+        "state: {{ path: state }}
+vendors:
+  ozonetel:
+    - account: support-in
+      base_url: {ozonetel}
+      user_name: {user_name}
+      api_key_file: api_key
+      rate_limit: 60000/1m
+      reports:
+        average_handling_time: {{ interval: 1s, agents: {agents}, campaigns: {campaigns} }}
+        call_details: {{ interval: 1s, ucid_file: ucids.txt }}
+  wolkvox:
+    - account: ventas-co
+      base_url: {wolkvox}
+      token_file: token
+      licences: 1000
+      reports: {{ agent_hold_mute: {{ interval: 1s }} }}
+  huawei:
+    - account: aicc-br
+      base_url: {huawei}
+      guids: {{ file: guids.json }}
+      reports: {{ agent_call_statistics: {{ interval: 1s }} }}
+  voximplant:
+    - account: shop-eu
+      base_url: {voximplant}
+      credentials_file: credentials.json
+      reports: {{ operator_statistics: {{ interval: 1s }} }}
+"
+    );
+    write("exporter.yml", &yml);
+}
