@@ -25,8 +25,8 @@ test:
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) test --locked
 	$(CARGO) run --locked --quiet -- check-config exporter.yml
-	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check; \
-	else echo 'cargo-deny is not installed: licences and advisories were not checked'; fi
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check licenses bans sources; \
+	else echo 'cargo-deny is not installed: licences and sources were not checked'; fi
 
 bench:
 	scripts/need $(COMPILER) prometheus-pushgateway wrk

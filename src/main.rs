@@ -95,9 +95,11 @@ async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce
         Err(StartError::Setup(error)) => return fail(EXIT_CONFIG, &error.to_string()),
         Err(StartError::Store(error)) => return fail(EXIT_RUNTIME, &error.to_string()),
     };
-    let address = listeners.first().and_then(|listener| listener.local_addr().ok());
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), address = address.map(|a| a.to_string()), "listening");
-    if let Some(address) = address {
+    let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    for address in &addresses {
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "listening");
+    }
+    if let Some(address) = addresses.first().copied() {
         ready(address);
     }
     let stop = CancellationToken::new();
@@ -120,14 +122,18 @@ async fn bind(address: &ListenAddress) -> std::io::Result<TcpListener> {
 }
 
 async fn stop_signal() -> bool {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
     else {
         tracing::error!("signals cannot be received");
         return false;
     };
-    tokio::select! {
-        _ = terminate.recv() => true,
-        _ = interrupt.recv() => true,
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return true,
+            _ = interrupt.recv() => return true,
+            _ = hangup.recv() => tracing::warn!("SIGHUP: a new exporter.yml needs a restart"),
+        }
     }
 }
 

@@ -115,6 +115,50 @@ mod tests {
         assert_eq!(page.series(), 2);
     }
 
+    /// Scrapes while reports publish: every block on a page is one that was published, whole.
+    #[test]
+    fn a_scrape_never_sees_half_a_block() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        const ROUNDS: u64 = 400;
+        let (page, done) = (Page::new(2), AtomicBool::new(false));
+        let block = |report: &str, n| {
+            let of = |family| sample(family, report, Value::Counter(Amount::whole(n)));
+            Block::encode(vec![of(Family::AgentTalk), of(Family::AgentHold), of(Family::AgentRing)])
+        };
+        page.publish(0, block("r0", 0));
+        page.publish(1, block("r1", 0));
+        std::thread::scope(|scope| {
+            let readers: Vec<_> = (0..2)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let (mut last, mut pages) = ([0, 0], 0);
+                        while !done.load(Ordering::SeqCst) {
+                            let text = page.render(Format::Text004, &Block::default());
+                            for (report, last) in ["r0", "r1"].iter().zip(&mut last) {
+                                let agent = format!("agent=\"{report}\"");
+                                let lines = text.lines().filter(|line| line.contains(&agent));
+                                let values: Vec<u64> =
+                                    lines.map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect();
+                                assert!(matches!(values[..], [a, b, c] if a == b && b == c), "{values:?}");
+                                assert!(values[0] >= *last, "{} after {last}", values[0]);
+                                *last = values[0];
+                            }
+                            pages += 1;
+                        }
+                        pages
+                    })
+                })
+                .collect();
+            for report in 0..2 {
+                let page = &page;
+                scope.spawn(move || (1..=ROUNDS).for_each(|n| page.publish(report, block(&format!("r{report}"), n))));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            done.store(true, Ordering::SeqCst);
+            assert!(readers.into_iter().map(|reader| reader.join().unwrap()).sum::<u64>() > 10);
+        });
+    }
+
     #[test]
     fn histograms_are_cumulative_and_end_with_infinity() {
         let page = Page::new(1);
