@@ -3,6 +3,7 @@
 //! the request metrics. It never looks into a body: the report's `decode` does, and only says what it means.
 
 pub mod budget;
+mod connector;
 pub mod transport;
 
 use std::collections::HashMap;

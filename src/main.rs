@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bytes::Bytes;
 use clap::Parser as _;
 use contact_center_exporter::app::{App, StartError};
 use contact_center_exporter::cli::{
@@ -13,6 +14,9 @@ use contact_center_exporter::cli::{
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::ConfigError;
 use contact_center_exporter::{config, demo, telemetry};
+use http_body_util::Empty;
+use hyper_util::client::legacy;
+use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -139,11 +143,11 @@ async fn stop_signal() -> bool {
 
 /// Asks the exporter on this host how it is.
 async fn health(options: &HealthCheck) -> ExitCode {
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build();
-    let Ok(client) = client else { return fail(EXIT_RUNTIME, "no HTTP client") };
+    let client = legacy::Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
     for address in options.listen.reachable() {
-        let answer = client.get(format!("http://{address}/-/healthy")).send().await;
-        if answer.is_ok_and(|answer| answer.status().is_success()) {
+        let Ok(url) = format!("http://{address}/-/healthy").parse() else { continue };
+        let answer = tokio::time::timeout(Duration::from_secs(5), client.get(url)).await;
+        if answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().is_success())) {
             return ExitCode::SUCCESS;
         }
     }

@@ -1,26 +1,37 @@
-//! How a request reaches a vendor: reqwest over TCP and TLS, with the account's trust and proxy. What went wrong is told
-//! apart here, once, into our own words: an error of reqwest's would print the URL, and an old API's URL holds the key.
+//! How a request reaches a vendor: hyper over the account's own connections. Redirects, compression and the size of an
+//! answer are settled here, and what went wrong is told apart here, once, into our own words: another's error might print
+//! the URL, and an old API's URL holds the key.
 
-use std::error::Error as _;
-use std::net::SocketAddr;
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use flate2::write::MultiGzDecoder;
 use futures_util::future::BoxFuture;
-use http::header;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::OnceCell;
 use url::Url;
 
+use super::connector::{Connector, Trust, Way};
 use super::{Answer, Request};
-use crate::config::{AccountSettings, SetupError, Tls};
+use crate::config::{AccountSettings, SetupError};
 use crate::failure::{Failure, Reason};
 
 /// No body is read beyond this.
 pub const MAX_BODY: usize = 64 << 20;
 /// Redirects within the host that are followed.
 const MAX_REDIRECTS: usize = 3;
+/// A connection is kept for this long: shorter than most servers do, so that a request does not meet a closing one.
+const IDLE: Duration = Duration::from_secs(50);
+const USER_AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("contact-center-exporter/", env!("CARGO_PKG_VERSION")));
+const ANYTHING: HeaderValue = HeaderValue::from_static("*/*");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// Carries requests out and answers back. Tests put a function in its place.
 pub trait Transport: Send + Sync {
@@ -37,18 +48,12 @@ pub enum TransportError {
     /// Certificate or handshake.
     #[error("the TLS handshake failed: check tls.ca_file, tls.server_name and the vendor's certificate")]
     Tls,
-    /// The time limit of the connection itself.
-    #[error("no complete answer within the timeout")]
-    Timeout,
     /// The body ended early, or could not be decompressed.
     #[error("the answer was cut off")]
     Cut,
     /// The body is larger than 64 MiB.
     #[error("the answer is larger than 64 MiB")]
     TooLarge,
-    /// Too many redirects.
-    #[error("redirect refused")]
-    Redirect,
 }
 
 impl From<TransportError> for Failure {
@@ -59,77 +64,73 @@ impl From<TransportError> for Failure {
                 Reason::Tls,
                 "the TLS handshake failed: check tls.ca_file, tls.server_name and the vendor's certificate",
             ),
-            TransportError::Timeout => Self::new(Reason::Timeout, "no complete answer within the timeout"),
             TransportError::Cut => Self::malformed("the answer was cut off"),
             TransportError::TooLarge => Self::malformed("the answer is larger than 64 MiB"),
-            TransportError::Redirect => Self::new(Reason::Http, "redirect refused"),
         }
     }
 }
 
-/// reqwest with one account's trust and proxy.
+/// One account's connections.
 pub struct Http {
-    how: How,
-    /// Made for the first request: reading the machine's root certificates takes longer than the rest of the start, once
-    /// for each account.
-    client: OnceCell<reqwest::Client>,
-    /// `tls.server_name` in place of the host of every URL; the resolver knows the true host.
-    server_name: Option<String>,
+    way: Way,
+    trust: Trust,
+    /// Made for the first request: reading the machine's root certificates takes longer than the rest of the start.
+    client: OnceCell<Client>,
 }
 
-/// What a client is made of.
-#[derive(Clone)]
-struct How {
-    timeout: Duration,
-    proxy: Option<reqwest::Proxy>,
-    certificates: Vec<reqwest::Certificate>,
-    skip_verify: bool,
-    /// Where every name leads to.
-    host: Option<String>,
-}
+type Client = legacy::Client<Connector, Full<Bytes>>;
+
+/// A body that is being unpacked, up to the limit.
+struct Capped(Vec<u8>);
 
 // === impl Http ===
 
 impl Http {
-    /// The transport of one account. `at` is the key path for errors, `base` the host that `tls.server_name` stands for.
+    /// The transport of one account. `at` is the key path for errors, `base` the only origin that will be asked.
     pub fn new(settings: &AccountSettings, at: &str, folder: &Path, base: &Url) -> Result<Self, SetupError> {
-        let fail = |key: &str, message: String| SetupError { path: format!("{at}.{key}"), message };
-        let proxy = match &settings.proxy_url {
-            Some(url) => {
-                Some(reqwest::Proxy::all(url.0.clone()).map_err(|_| fail("proxy_url", "no usable URL".to_owned()))?)
-            }
-            None => None,
-        };
-        let Tls { ca_file, server_name, insecure_skip_verify } = &settings.tls;
-        let mut certificates = Vec::new();
-        if let Some(path) = ca_file {
-            let path = folder.join(path);
-            let pem = std::fs::read(&path).map_err(|error| {
-                fail("tls.ca_file", format!("cannot read {}: {}", path.display(), crate::config::unreadable(&error)))
-            })?;
-            certificates = reqwest::Certificate::from_pem_bundle(&pem)
-                .ok()
-                .filter(|certificates| !certificates.is_empty())
-                .ok_or_else(|| fail("tls.ca_file", format!("no PEM certificates in {}", path.display())))?;
-        }
-        let host =
-            server_name.as_ref().map(|_| base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned());
-        let how = How { timeout: settings.timeout, proxy, certificates, skip_verify: *insecure_skip_verify, host };
+        let fail = |key, message| SetupError { path: format!("{at}.{key}"), message };
+        let way = Way::new(settings).map_err(|message| fail("proxy_url", message))?;
+        let needed = base.scheme() == "https" || way.is_tls();
+        let trust = Trust::new(&settings.tls, folder, needed).map_err(|(key, message)| fail(key, message))?;
         // The operator's own trust is tried at once, so that the start tells what is wrong with it.
-        let given = ca_file.is_some() || server_name.is_some() || *insecure_skip_verify;
-        let client = given
-            .then(|| how.clone().client().map_err(|_| fail("tls", "the TLS settings cannot be used".to_owned())))
-            .transpose()?;
-        Ok(Self { how, client: OnceCell::new_with(client), server_name: server_name.clone() })
+        let client = trust.is_own().then(|| client(&way, &trust)).transpose();
+        let client = client.map_err(|_| fail("tls", "the TLS settings cannot be used".to_owned()))?;
+        Ok(Self { way, trust, client: OnceCell::new_with(client) })
     }
 
-    async fn client(&self) -> Result<&reqwest::Client, TransportError> {
+    async fn client(&self) -> Result<&Client, TransportError> {
         let made = self.client.get_or_try_init(async || {
-            let how = self.how.clone();
+            let (way, trust) = (self.way.clone(), self.trust.clone());
             // Off the event loop: it reads files, and many of them.
-            tokio::task::spawn_blocking(move || how.client()).await.map_err(|_| ())?.map_err(|_| ())
+            let made = tokio::task::spawn_blocking(move || client(&way, &trust)).await;
+            made.ok().and_then(Result::ok).ok_or(TransportError::Tls)
         });
-        made.await.map_err(|()| TransportError::Tls)
+        made.await
+    }
+
+    async fn once(
+        &self,
+        method: &Method,
+        url: &Url,
+        headers: &[(header::HeaderName, HeaderValue)],
+        body: &Bytes,
+    ) -> Result<http::Response<Incoming>, TransportError> {
+        let mut outgoing = http::Request::new(Full::new(body.clone()));
+        *outgoing.method_mut() = method.clone();
+        let uri = Uri::try_from(url.as_str()).map_err(|_| TransportError::Network)?;
+        let sent = outgoing.headers_mut();
+        sent.reserve(headers.len() + 5);
+        sent.insert(header::USER_AGENT, USER_AGENT);
+        sent.insert(header::ACCEPT, ANYTHING);
+        sent.insert(header::ACCEPT_ENCODING, GZIP);
+        if let Some(authorization) = self.way.authorization(&uri) {
+            sent.insert(header::PROXY_AUTHORIZATION, authorization.clone());
+        }
+        for (name, value) in headers {
+            sent.append(name, value.clone());
+        }
+        *outgoing.uri_mut() = uri;
+        self.client().await?.request(outgoing).await.map_err(|error| explain(&error))
     }
 }
 
@@ -139,61 +140,17 @@ impl std::fmt::Debug for Http {
     }
 }
 
-// === impl How ===
-
-impl How {
-    fn client(self) -> reqwest::Result<reqwest::Client> {
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("contact-center-exporter/", env!("CARGO_PKG_VERSION")))
-            .http1_only()
-            .connect_timeout(self.timeout)
-            .pool_idle_timeout(Duration::from_secs(50))
-            .referer(false)
-            // Only what exporter.yml says: a proxy that an environment variable brings in would see every key.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::custom(|attempt| {
-                let same_origin =
-                    attempt.previous().first().is_some_and(|first| first.origin() == attempt.url().origin());
-                if same_origin && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
-            }));
-        if let Some(proxy) = self.proxy {
-            builder = builder.proxy(proxy);
-        }
-        if !self.certificates.is_empty() {
-            builder = builder.tls_certs_merge(self.certificates);
-        }
-        if self.skip_verify {
-            builder = builder.tls_danger_accept_invalid_certs(true);
-        }
-        if let Some(host) = self.host {
-            builder = builder.dns_resolver(FixedHost(host));
-        }
-        builder.build()
-    }
-}
-
 impl Transport for Http {
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
         Box::pin(async move {
-            let mut url = request.url.clone();
-            let mut outgoing = self.client().await?.request(request.method.clone(), {
-                if let Some(name) = &self.server_name {
-                    url.set_host(Some(name)).map_err(|_| TransportError::Tls)?;
-                }
-                url
-            });
-            if self.server_name.is_some()
-                && let Some(host) = host_header(&request.url)
-            {
-                outgoing = outgoing.header(header::HOST, host);
+            let Request { method, url, headers, body } = request;
+            let mut response = self.once(method, url, headers, body).await?;
+            let mut asked = Redirected { method: method.clone(), url: url.clone(), body: body.clone() };
+            for _ in 0..MAX_REDIRECTS {
+                let Some(next) = asked.next(&response) else { break };
+                asked = next;
+                response = self.once(&asked.method, &asked.url, headers, &asked.body).await?;
             }
-            for (name, value) in &request.headers {
-                outgoing = outgoing.header(name, value);
-            }
-            if !request.body.is_empty() {
-                outgoing = outgoing.body(request.body.clone());
-            }
-            let response = outgoing.send().await.map_err(|error| explain(&error))?;
             let status = response.status().as_u16();
             let retry_after = response.headers().get(header::RETRY_AFTER).and_then(parse_retry_after);
             let body = read_capped(response).await?;
@@ -202,34 +159,99 @@ impl Transport for Http {
     }
 }
 
-async fn read_capped(response: reqwest::Response) -> Result<Bytes, TransportError> {
-    let mut chunks = response.bytes_stream();
-    let Some(first) = chunks.next().await else { return Ok(Bytes::new()) };
-    let first = first.map_err(|error| cut(&error))?;
-    let mut body: Option<BytesMut> = None;
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| cut(&error))?;
-        let body = body.get_or_insert_with(|| BytesMut::from(&first[..]));
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(TransportError::TooLarge);
+fn client(way: &Way, trust: &Trust) -> Result<Client, rustls::Error> {
+    let connector = way.connector(trust)?;
+    let mut builder = legacy::Client::builder(TokioExecutor::new());
+    builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
+    Ok(builder.build(connector))
+}
+
+// === redirects ===
+
+/// What is asked next.
+struct Redirected {
+    method: Method,
+    url: Url,
+    body: Bytes,
+}
+
+impl Redirected {
+    /// Where an answer sends us, if that is the same origin: credentials go along. Another origin's answer is the 3xx.
+    fn next(&self, response: &http::Response<Incoming>) -> Option<Self> {
+        let status = response.status();
+        let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
+        let url = self.url.join(location).ok().filter(|url| url.origin() == self.url.origin())?;
+        let (method, body) = match status {
+            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => (self.method.clone(), self.body.clone()),
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND if self.method != Method::POST => {
+                (self.method.clone(), self.body.clone())
+            }
+            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => (Method::GET, Bytes::new()),
+            _ => return None,
+        };
+        Some(Self { method, url, body })
+    }
+}
+
+// === bodies ===
+
+async fn read_capped(response: http::Response<Incoming>) -> Result<Bytes, TransportError> {
+    let packed = is_gzip(response.headers());
+    let mut frames = response.into_body();
+    let mut first = None;
+    let mut whole = BytesMut::new();
+    let mut unpacked = packed.then(|| MultiGzDecoder::new(Capped(Vec::new())));
+    let mut any = false;
+    while let Some(frame) = frames.frame().await {
+        let Ok(chunk) = frame.map_err(|_| TransportError::Cut)?.into_data() else { continue };
+        any |= !chunk.is_empty();
+        if let Some(unpacked) = &mut unpacked {
+            unpacked.write_all(&chunk).map_err(|error| too_large_or_cut(&error))?;
+        } else if first.is_none() && whole.is_empty() {
+            // Most answers are one piece, which needs no copy.
+            first = Some(chunk);
+        } else {
+            whole.extend_from_slice(&first.take().unwrap_or_default());
+            whole.extend_from_slice(&chunk);
+            if whole.len() > MAX_BODY {
+                return Err(TransportError::TooLarge);
+            }
         }
-        body.extend_from_slice(&chunk);
     }
-    Ok(body.map_or(first, BytesMut::freeze))
+    match unpacked {
+        Some(unpacked) if any => unpacked.finish().map(|body| body.0.into()).map_err(|error| too_large_or_cut(&error)),
+        Some(_) => Ok(Bytes::new()),
+        None => Ok(first.unwrap_or_else(|| whole.freeze())),
+    }
 }
 
-fn cut(error: &reqwest::Error) -> TransportError {
-    if error.is_timeout() { TransportError::Timeout } else { TransportError::Cut }
+fn is_gzip(headers: &HeaderMap) -> bool {
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    ["gzip", "x-gzip"].iter().any(|name| encoding.trim().eq_ignore_ascii_case(name))
 }
 
-fn explain(error: &reqwest::Error) -> TransportError {
-    if error.is_timeout() {
-        return TransportError::Timeout;
+impl std::io::Write for Capped {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + piece.len() > MAX_BODY {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(piece);
+        Ok(piece.len())
     }
-    if error.is_redirect() {
-        return TransportError::Redirect;
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
-    if error.source().is_some_and(is_tls) { TransportError::Tls } else { TransportError::Network }
+}
+
+fn too_large_or_cut(error: &std::io::Error) -> TransportError {
+    if error.kind() == std::io::ErrorKind::FileTooLarge { TransportError::TooLarge } else { TransportError::Cut }
+}
+
+// === errors ===
+
+fn explain(error: &legacy::Error) -> TransportError {
+    if is_tls(error) { TransportError::Tls } else { TransportError::Network }
 }
 
 /// Whether a TLS error is at the bottom. An I/O error does not name what it wraps as its source, and the connector wraps
@@ -239,25 +261,7 @@ fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner)) || error.source().is_some_and(is_tls)
 }
 
-fn host_header(url: &Url) -> Option<String> {
-    let host = url.host_str()?;
-    Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
-}
-
 /// `Retry-After` in seconds. A date is not honoured: no vendor is known to send one, and its clock is not ours.
-fn parse_retry_after(value: &header::HeaderValue) -> Option<Duration> {
+fn parse_retry_after(value: &HeaderValue) -> Option<Duration> {
     value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// Resolves every name to one host: with `tls.server_name` the URL names the certificate, not the machine.
-struct FixedHost(String);
-
-impl reqwest::dns::Resolve for FixedHost {
-    fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        let host = self.0.clone();
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
-        })
-    }
 }
