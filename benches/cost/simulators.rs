@@ -2,11 +2,13 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::simulator::{Options, Simulator, Vendor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::processes::{Guard, write_all};
@@ -27,7 +29,20 @@ pub(crate) struct Site {
     pub(crate) voximplant_key: String,
 }
 
-/// Serves until its standard input ends.
+/// The simulators' process.
+pub(crate) struct Simulators {
+    asks: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    _child: Guard,
+}
+
+/// Requests that came close upon each other: how many, and within how many seconds.
+pub(crate) type Burst = (usize, f64);
+
+/// A pause that parts two bursts.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Serves until its standard input ends; each line of it is answered with the bursts that Huawei has seen of late.
 pub(crate) fn serve() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
@@ -43,23 +58,51 @@ pub(crate) fn serve() -> anyhow::Result<()> {
             voximplant_key: credentials.voximplant_key,
         };
         println!("{}", serde_json::to_string(&site)?);
-        std::io::stdout().flush()?;
-        tokio::task::spawn_blocking(|| std::io::stdin().lines().for_each(drop)).await?;
-        anyhow::Ok(())
+        let answers = tokio::task::spawn_blocking(move || {
+            for line in std::io::stdin().lines() {
+                line?;
+                println!("{}", serde_json::to_string(&bursts(&simulator))?);
+            }
+            anyhow::Ok(())
+        });
+        answers.await?
     })
 }
 
-impl Site {
+fn bursts(simulator: &Simulator) -> Vec<Burst> {
+    let entries = simulator.log(Vendor::Huawei).entries;
+    let bursts = entries.chunk_by(|a, b| b.at.saturating_sub(a.at) < PAUSE);
+    bursts
+        .filter_map(|burst| Some((burst.len(), burst.last()?.at.saturating_sub(burst.first()?.at).as_secs_f64())))
+        .collect()
+}
+
+impl Simulators {
     /// Starts the process.
-    pub(crate) fn start() -> anyhow::Result<(Guard, Self)> {
+    pub(crate) fn start() -> anyhow::Result<(Self, Site)> {
         let mut command = Command::new(std::env::current_exe()?);
         let mut child = Guard(command.arg("simulators").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
-        let mut line = String::new();
-        let output = child.0.stdout.take().context("the simulators have no output")?;
-        BufReader::new(output).read_line(&mut line)?;
-        Ok((child, serde_json::from_str(&line).context("reading where the simulators are")?))
+        let asks = child.0.stdin.take().context("the simulators have no input")?;
+        let answers = BufReader::new(child.0.stdout.take().context("the simulators have no output")?);
+        let mut simulators = Self { asks, answers, _child: child };
+        let site = simulators.read()?;
+        Ok((simulators, site))
     }
 
+    /// The bursts of the latest ten thousand requests.
+    pub(crate) fn bursts(&mut self) -> anyhow::Result<Vec<Burst>> {
+        self.asks.write_all(b"bursts\n")?;
+        self.read()
+    }
+
+    fn read<T: DeserializeOwned>(&mut self) -> anyhow::Result<T> {
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        serde_json::from_str(&line).context("reading what the simulators say")
+    }
+}
+
+impl Site {
     /// An exporter.yml with an account of each vendor.
     pub(crate) fn four_vendors(&self, folder: &Path) -> anyhow::Result<()> {
         let [ozonetel, wolkvox, huawei, voximplant] = &self.urls;

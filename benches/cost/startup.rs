@@ -6,14 +6,14 @@ use std::process::Command;
 use std::time::Instant;
 
 use crate::processes::{exporter, first_scrape, free_address, quietly};
-use crate::simulators::Site;
+use crate::simulators::Simulators;
 use crate::{Row, median};
 
 /// Rounds; each starts every side once.
 const ROUNDS: usize = 25;
 
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
-    let (_simulators, site) = Site::start()?;
+    let (_simulators, site) = Simulators::start()?;
     let folder = tempfile::tempdir()?;
     site.four_vendors(folder.path())?;
     let (mut fresh, mut again, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
