@@ -9,7 +9,7 @@ use crate::health::{ReportHealth, ReportId};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem}\
 table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .8rem;border-bottom:1px solid #8884}\
-.up{color:#18794e}.failing{color:#c62a2f}.waiting{color:#8a6d00}.scroll{overflow-x:auto}";
+.up{color:#18794e}.failing{color:#c62a2f}.waiting{color:#8a6d00}.scroll{overflow-x:auto}td:nth-child(-n+6),th{white-space:nowrap}";
 
 /// One row: state, age of the last success, and the last error.
 struct Row {
