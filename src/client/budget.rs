@@ -36,6 +36,17 @@ impl Budget {
         turn - now
     }
 
+    /// Takes a turn if one is due at this moment.
+    pub fn take_now(&self) -> bool {
+        let now = Instant::now();
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = next.is_none_or(|next| next <= now);
+        if due {
+            *next = Some(now + self.spacing);
+        }
+        due
+    }
+
     /// Nobody goes before `wait` has passed.
     pub fn hold(&self, wait: Duration) {
         let until = Instant::now() + wait;
