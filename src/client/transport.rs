@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use http::header;
+use http::{HeaderMap, header};
+use jiff::fmt::rfc2822;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -195,7 +196,7 @@ impl Transport for Http {
             }
             let response = outgoing.send().await.map_err(|error| explain(&error))?;
             let status = response.status().as_u16();
-            let retry_after = response.headers().get(header::RETRY_AFTER).and_then(parse_retry_after);
+            let retry_after = retry_after(response.headers());
             let body = read_capped(response).await?;
             Ok(Answer { status, retry_after, body })
         })
@@ -244,9 +245,15 @@ fn host_header(url: &Url) -> Option<String> {
     Some(url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
 }
 
-/// `Retry-After` in seconds. A date is not honoured: no vendor is known to send one, and its clock is not ours.
-fn parse_retry_after(value: &header::HeaderValue) -> Option<Duration> {
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// `Retry-After`, in seconds or as a date. A date is meant by the vendor's clock, which the answer's own `Date` tells.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let told = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = told.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = |text| rfc2822::parse(text).ok();
+    moment(told)?.duration_since(&moment(text(header::DATE)?)?).try_into().ok()
 }
 
 /// Resolves every name to one host: with `tls.server_name` the URL names the certificate, not the machine.
@@ -259,5 +266,32 @@ impl reqwest::dns::Resolve for FixedHost {
             let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
             Ok(Box::new(found.into_iter()) as reqwest::dns::Addrs)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_told_in_seconds_or_as_a_date() {
+        let date = "Fri, 20 Nov 2026 11:59:30 GMT";
+        for (told, date, expected) in [
+            ("17", None, Some(17)),
+            (" 0 ", None, Some(0)),
+            ("Fri, 20 Nov 2026 12:00:00 GMT", Some(date), Some(30)),
+            ("Fri, 20 Nov 2026 11:59:00 GMT", Some(date), None),
+            ("Fri, 20 Nov 2026 12:00:00 GMT", None, None),
+            ("soon", Some(date), None),
+            ("-5", Some(date), None),
+            ("", Some(date), None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, told.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(header::DATE, date.parse().unwrap());
+            }
+            assert_eq!(retry_after(&headers), expected.map(Duration::from_secs), "{told}");
+        }
     }
 }
