@@ -185,6 +185,7 @@ impl Client {
     }
 
     async fn send(&self, lane: &Lane, request: &Request) -> Result<Answer, Failure> {
+        self.0.transport.ready().await?;
         let _permit = self.turn(lane).await?;
         let shared = &*self.0;
         lane.meter.requests.inc();
@@ -285,8 +286,30 @@ mod tests {
         }
     }
 
+    /// Takes longer than the time limit of a request to get ready.
+    struct Cold(tokio::sync::OnceCell<()>, Slow);
+
+    impl Transport for Cold {
+        fn ready(&self) -> BoxFuture<'_, Result<(), TransportError>> {
+            Box::pin(async {
+                self.0.get_or_init(|| tokio::time::sleep(Duration::from_mins(1))).await;
+                Ok(())
+            })
+        }
+
+        fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
+            Box::pin(async move {
+                self.ready().await?;
+                self.1.send(request).await
+            })
+        }
+    }
+
     /// When each of eight requests at once went out, one at a time and the first answered late, and how long it all took.
-    async fn eight(rate_limit: Option<RateLimit>) -> (Vec<Duration>, Duration) {
+    async fn eight(
+        rate_limit: Option<RateLimit>,
+        transport: impl FnOnce(Slow) -> Box<dyn Transport>,
+    ) -> (Vec<Duration>, Duration) {
         let settings = AccountSettings {
             vendor: "huawei",
             account: "a".to_owned(),
@@ -304,9 +327,8 @@ mod tests {
             backfill: crate::config::BACKFILL,
         };
         let sent = Arc::<Mutex<Vec<Instant>>>::default();
-        let transport = Slow(Duration::from_millis(4500), Arc::clone(&sent));
-        let client =
-            Client::new(settings, Box::new(transport), Clock::manual(Timestamp::UNIX_EPOCH), Health::default());
+        let transport = transport(Slow(Duration::from_millis(4500), Arc::clone(&sent)));
+        let client = Client::new(settings, transport, Clock::manual(Timestamp::UNIX_EPOCH), Health::default());
         let lane = client.lane("test", None, &report);
         let request = Request::get("https://vendor.example/".parse().unwrap());
         let start = Instant::now();
@@ -318,10 +340,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn those_who_waited_for_room_do_not_go_out_together() {
-        let (gaps, took) = eight(Some(RateLimit::per_minute(60))).await;
+        let (gaps, took) = eight(Some(RateLimit::per_minute(60)), |slow| Box::new(slow)).await;
         assert!(gaps.len() == 7 && gaps.iter().all(|gap| *gap >= Duration::from_millis(999)), "{gaps:?}");
         assert!(took < Duration::from_secs(16), "nobody waits longer than he has to: {took:?}");
-        let (gaps, took) = eight(None).await;
+        let (gaps, took) = eight(None, |slow| Box::new(slow)).await;
         assert!(gaps.len() == 7 && took < Duration::from_secs(5), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn getting_ready_takes_neither_the_request_s_time_nor_its_turn() {
+        let cold = |slow| -> Box<dyn Transport> { Box::new(Cold(tokio::sync::OnceCell::new(), slow)) };
+        let (gaps, took) = eight(Some(RateLimit::per_minute(60)), cold).await;
+        assert!(gaps.len() == 7 && gaps.iter().all(|gap| *gap >= Duration::from_millis(999)), "{gaps:?}");
+        assert!(took < Duration::from_secs(76), "{took:?}");
     }
 }

@@ -25,6 +25,11 @@ const MAX_REDIRECTS: usize = 3;
 
 /// Carries requests out and answers back. Tests put a function in its place.
 pub trait Transport: Send + Sync {
+    /// Does what has to be done once before the first request: it is neither the vendor's time nor the rate's.
+    fn ready(&self) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Sends once; no retry, no wait, no time limit.
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>>;
 }
@@ -174,6 +179,10 @@ impl How {
 }
 
 impl Transport for Http {
+    fn ready(&self) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(async { self.client().await.map(drop) })
+    }
+
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
         Box::pin(async move {
             let mut url = request.url.clone();
