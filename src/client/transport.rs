@@ -90,6 +90,8 @@ struct How {
     proxy: Option<reqwest::Proxy>,
     certificates: Vec<reqwest::Certificate>,
     skip_verify: bool,
+    /// Whether no certificate is ever looked at: requests stay with the host that they were made for.
+    plain: bool,
     /// Where every name leads to.
     host: Option<String>,
 }
@@ -120,7 +122,9 @@ impl Http {
         }
         let host =
             server_name.as_ref().map(|_| base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned());
-        let how = How { timeout: settings.timeout, proxy, certificates, skip_verify: *insecure_skip_verify, host };
+        let plain = base.scheme() == "http" && proxy.is_none();
+        let how =
+            How { timeout: settings.timeout, proxy, certificates, skip_verify: *insecure_skip_verify, plain, host };
         // The operator's own trust is tried at once, so that the start tells what is wrong with it.
         let given = ca_file.is_some() || server_name.is_some() || *insecure_skip_verify;
         let client = given
@@ -165,7 +169,10 @@ impl How {
         if let Some(proxy) = self.proxy {
             builder = builder.proxy(proxy);
         }
-        if !self.certificates.is_empty() {
+        if self.plain {
+            // A machine may have none.
+            builder = builder.tls_certs_only([]);
+        } else if !self.certificates.is_empty() {
             builder = builder.tls_certs_merge(self.certificates);
         }
         if self.skip_verify {
