@@ -146,7 +146,12 @@ impl App {
         for (task, delay) in self.tasks {
             running.spawn(task.run(delay, stop.clone()));
         }
-        running.join_all().await;
+        // Joined one by one: to join all would end all where one panics.
+        while let Some(ended) = running.join_next().await {
+            if ended.is_err() {
+                tracing::error!("a task panicked; the others go on");
+            }
+        }
     }
 }
 
@@ -187,4 +192,70 @@ fn pseudonym_key(config: &Config, folder: &std::path::Path) -> Result<Option<Vec
     }
     let key = config.labels.pseudonym_source().read("labels", folder)?;
     Ok(Some(key.expose_secret().as_bytes().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use futures_util::future::BoxFuture;
+
+    use super::*;
+    use crate::client::{Answer, Request, TransportError};
+    use crate::ledger::store::Writes;
+
+    /// Panics at what account `a` writes.
+    #[derive(Default)]
+    struct Trap(BTreeMap<String, Vec<u8>>);
+
+    impl Store for Trap {
+        fn read(&mut self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+            let pairs = self.0.iter().filter(|(key, _)| key.starts_with(prefix));
+            Ok(pairs.map(|(key, value)| (key.clone(), value.clone())).collect())
+        }
+
+        fn commit(&mut self, writes: &Writes) -> Result<(), StoreError> {
+            assert!(!writes.iter().any(|(key, _)| key.contains("\u{1f}a\u{1f}")), "the trap");
+            self.0.extend(writes.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))));
+            Ok(())
+        }
+    }
+
+    struct NoData;
+
+    impl Transport for NoData {
+        fn send<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
+            let body = bytes::Bytes::from_static(b"{\"code\":200,\"data\":[]}");
+            Box::pin(async { Ok(Answer { status: 200, retry_after: None, body }) })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_in_one_task_leaves_the_others_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("exporter.yml");
+        let account =
+            |name| format!("{{account: {name}, server: '0010', token: t, reports: {{agent_hold_mute: {{}}}}}}");
+        std::fs::write(&file, format!("vendors: {{wolkvox: [{}, {}]}}", account("a"), account("b"))).unwrap();
+        let loaded = crate::config::load(&file).unwrap();
+        let clock = Clock::scaled(jiff::Timestamp::UNIX_EPOCH, 1.0);
+        let ground = Ground {
+            clock: clock.clone(),
+            store: Box::new(|| Ok(Box::<Trap>::default())),
+            transport: Box::new(|_, _, _| Ok(Box::new(NoData))),
+            // The store's panic is then the task's.
+            offload: false,
+        };
+        let app = App::on(&loaded, ground, "/metrics").unwrap();
+        let (site, stop) = (app.site(), CancellationToken::new());
+        let running = tokio::spawn(app.run(Vec::new(), stop.clone()));
+        tokio::time::sleep(Duration::from_mins(61)).await;
+        let last_success = site.health.reports().into_iter().map(|(id, report)| (id.account, report.last_success));
+        let last_success: BTreeMap<_, _> = last_success.collect();
+        assert_eq!(last_success["a"], None);
+        let age = last_success["b"].map(|at| clock.now().duration_since(at).as_secs());
+        assert!(age.is_some_and(|age| age <= 300), "{age:?}");
+        stop.cancel();
+        running.await.unwrap();
+    }
 }

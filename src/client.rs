@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::Instant;
 use url::Url;
 
@@ -186,15 +186,9 @@ impl Client {
     }
 
     async fn send(&self, lane: &Lane, request: &Request) -> Result<Answer, Failure> {
-        if let Some(budget) = &lane.budget {
-            let waited = budget.take().await;
-            if !waited.is_zero() {
-                lane.meter.wait.inc_by(waited.as_secs_f64());
-            }
-        }
+        self.0.transport.ready().await?;
+        let _permit = self.turn(lane).await?;
         let shared = &*self.0;
-        let _permit =
-            shared.in_flight.acquire().await.map_err(|_| Failure::new(Reason::Internal, "the client is closed"))?;
         lane.meter.requests.inc();
         let started = Instant::now();
         let sent = tokio::time::timeout(shared.settings.timeout, shared.transport.send(request)).await;
@@ -203,6 +197,30 @@ impl Client {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(error.into()),
             Err(_elapsed) => Err(Failure::new(Reason::Timeout, "no complete answer within the timeout")),
+        }
+    }
+
+    /// Waits until the rate allows a request and the account has room for one. Whoever finds it full at his turn takes
+    /// another turn once there is room: those who waited together would else go out together.
+    async fn turn(&self, lane: &Lane) -> Result<SemaphorePermit<'_>, Failure> {
+        let closed = || Failure::new(Reason::Internal, "the client is closed");
+        let in_flight = &self.0.in_flight;
+        let Some(budget) = &lane.budget else { return in_flight.acquire().await.map_err(|_| closed()) };
+        loop {
+            let waited = budget.take().await;
+            if !waited.is_zero() {
+                lane.meter.wait.inc_by(waited.as_secs_f64());
+            }
+            match in_flight.try_acquire() {
+                Ok(permit) => return Ok(permit),
+                Err(TryAcquireError::Closed) => return Err(closed()),
+                Err(TryAcquireError::NoPermits) => {
+                    let permit = in_flight.acquire().await.map_err(|_| closed())?;
+                    if budget.take_now() {
+                        return Ok(permit);
+                    }
+                }
+            }
         }
     }
 
@@ -242,5 +260,99 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Client({}/{})", self.0.settings.vendor, self.0.settings.account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::{BoxFuture, join_all};
+
+    use super::*;
+    use crate::config::Tls;
+
+    /// Answers the first request after `0`, the others at once; keeps when each went out.
+    struct Slow(Duration, Arc<Mutex<Vec<Instant>>>);
+
+    impl Transport for Slow {
+        fn send<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
+            Box::pin(async move {
+                let first = {
+                    let mut sent = self.1.lock().unwrap();
+                    sent.push(Instant::now());
+                    sent.len() == 1
+                };
+                tokio::time::sleep(if first { self.0 } else { Duration::ZERO }).await;
+                Ok(Answer { status: 200, retry_after: None, body: Bytes::new() })
+            })
+        }
+    }
+
+    /// Takes longer than the time limit of a request to get ready.
+    struct Cold(tokio::sync::OnceCell<()>, Slow);
+
+    impl Transport for Cold {
+        fn ready(&self) -> BoxFuture<'_, Result<(), TransportError>> {
+            Box::pin(async {
+                self.0.get_or_init(|| tokio::time::sleep(Duration::from_mins(1))).await;
+                Ok(())
+            })
+        }
+
+        fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
+            Box::pin(async move {
+                self.ready().await?;
+                self.1.send(request).await
+            })
+        }
+    }
+
+    /// When each of eight requests at once went out, one at a time and the first answered late, and how long it all took.
+    async fn eight(
+        rate_limit: Option<RateLimit>,
+        transport: impl FnOnce(Slow) -> Box<dyn Transport>,
+    ) -> (Vec<Duration>, Duration) {
+        let settings = AccountSettings {
+            vendor: "huawei",
+            account: "a".to_owned(),
+            timeout: Duration::from_secs(30),
+            rate_limit,
+            max_in_flight: Some(1),
+            proxy_url: None,
+            tls: Tls::default(),
+        };
+        let report = ReportSettings {
+            interval: Duration::from_mins(5),
+            rate_limit: None,
+            stale_after: Duration::from_mins(20),
+            settle: crate::config::SETTLE,
+            backfill: crate::config::BACKFILL,
+        };
+        let sent = Arc::<Mutex<Vec<Instant>>>::default();
+        let transport = transport(Slow(Duration::from_millis(4500), Arc::clone(&sent)));
+        let client = Client::new(settings, transport, Clock::manual(Timestamp::UNIX_EPOCH), Health::default());
+        let lane = client.lane("test", None, &report);
+        let request = Request::get("https://vendor.example/".parse().unwrap());
+        let start = Instant::now();
+        let asked = join_all((0..8).map(|_| client.ask(&lane, &request, |_| Ok(())))).await;
+        assert!(asked.iter().all(Result::is_ok));
+        let gaps = sent.lock().unwrap().windows(2).map(|pair| pair[1] - pair[0]).collect();
+        (gaps, start.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_waited_for_room_do_not_go_out_together() {
+        let (gaps, took) = eight(Some(RateLimit::per_minute(60)), |slow| Box::new(slow)).await;
+        assert!(gaps.len() == 7 && gaps.iter().all(|gap| *gap >= Duration::from_millis(999)), "{gaps:?}");
+        assert!(took < Duration::from_secs(16), "nobody waits longer than he has to: {took:?}");
+        let (gaps, took) = eight(None, |slow| Box::new(slow)).await;
+        assert!(gaps.len() == 7 && took < Duration::from_secs(5), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn getting_ready_takes_neither_the_request_s_time_nor_its_turn() {
+        let cold = |slow| -> Box<dyn Transport> { Box::new(Cold(tokio::sync::OnceCell::new(), slow)) };
+        let (gaps, took) = eight(Some(RateLimit::per_minute(60)), cold).await;
+        assert!(gaps.len() == 7 && gaps.iter().all(|gap| *gap >= Duration::from_millis(999)), "{gaps:?}");
+        assert!(took < Duration::from_secs(76), "{took:?}");
     }
 }

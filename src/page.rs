@@ -160,6 +160,30 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_looks_like_a_header_is_a_name() {
+        let page = Page::new(1);
+        let name = "# HELP x\n# HELP contact_center_up y\n# TYPE z";
+        page.publish(
+            0,
+            Block::encode(vec![
+                sample(Family::AgentMute, name, Value::Counter(Amount::ONE)),
+                sample(Family::AgentSignedIn, name, Value::Gauge(1.0)),
+            ]),
+        );
+        let text = page.render(Format::Text004, &Block::default());
+        let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
+        let labels = r##"{vendor="v",account="a",agent="# HELP x\n# HELP contact_center_up y\n# TYPE z"}"##;
+        assert_eq!(
+            samples,
+            [
+                format!("contact_center_agent_mute_seconds_total{labels} 1"),
+                format!("contact_center_agent_signed_in{labels} 1.0"),
+            ]
+        );
+        assert_eq!(page.series(), 2);
+    }
+
+    #[test]
     fn histograms_are_cumulative_and_end_with_infinity() {
         let page = Page::new(1);
         let value = Value::Histogram { sum: 61.0, buckets: vec![(5.0, 1), (60.0, 0), (f64::INFINITY, 2)] };

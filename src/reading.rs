@@ -222,7 +222,8 @@ impl Reading {
         {
             return Err(commonest.clone());
         }
-        if self.rejected > 0 && self.rows == 0 {
+        // Where the rejected ones are told as failures of their own, others were read.
+        if self.rejected > 0 && self.rows == 0 && self.failures.is_empty() {
             return Err(Failure::malformed("no row of the answer could be read"));
         }
         Ok(())
@@ -293,6 +294,8 @@ mod tests {
         assert_eq!(reading.verdict(), Ok(()));
         let rejected = Reading { read: 1, rejected: 2, ..Reading::default() };
         assert_eq!(rejected.verdict().map_err(|f| f.reason), Err(Reason::Malformed));
+        let one_of_two = Reading { failures: vec![failed(Reason::Malformed)], ..rejected };
+        assert_eq!(one_of_two.verdict(), Ok(()));
         assert_eq!(Reading::default().verdict(), Ok(()));
     }
 }

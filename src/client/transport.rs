@@ -14,6 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use jiff::fmt::rfc2822;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -35,6 +36,11 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// Carries requests out and answers back. Tests put a function in its place.
 pub trait Transport: Send + Sync {
+    /// Does what has to be done once before the first request: it is neither the vendor's time nor the rate's.
+    fn ready(&self) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Sends once; no retry, no wait, no time limit.
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>>;
 }
@@ -141,6 +147,10 @@ impl std::fmt::Debug for Http {
 }
 
 impl Transport for Http {
+    fn ready(&self) -> BoxFuture<'_, Result<(), TransportError>> {
+        Box::pin(async { self.client().await.map(drop) })
+    }
+
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
         Box::pin(async move {
             let Request { method, url, headers, body } = request;
@@ -152,7 +162,7 @@ impl Transport for Http {
                 response = self.once(&asked.method, &asked.url, headers, &asked.body).await?;
             }
             let status = response.status().as_u16();
-            let retry_after = response.headers().get(header::RETRY_AFTER).and_then(parse_retry_after);
+            let retry_after = retry_after(response.headers());
             let body = read_capped(response).await?;
             Ok(Answer { status, retry_after, body })
         })
@@ -261,7 +271,13 @@ fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner)) || error.source().is_some_and(is_tls)
 }
 
-/// `Retry-After` in seconds. A date is not honoured: no vendor is known to send one, and its clock is not ours.
-fn parse_retry_after(value: &HeaderValue) -> Option<Duration> {
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+/// `Retry-After`, in seconds or as a date. A date is meant by the vendor's clock, which the answer's own `Date` tells.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let told = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = told.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let moment = |text| rfc2822::parse(text).ok();
+    moment(told)?.duration_since(&moment(text(header::DATE)?)?).try_into().ok()
 }

@@ -71,11 +71,7 @@ impl Block {
             tracing::error!("a block could not be encoded");
             return Self::default();
         }
-        let sections = text.split("# HELP ").skip(1).map(|section| {
-            // After the help line comes the type line; sample lines never begin with `#`.
-            section.splitn(3, '\n').nth(2).unwrap_or_default().to_owned()
-        });
-        let parts: Vec<(Family, String)> = families.into_iter().zip(sections).collect();
+        let parts: Vec<(Family, String)> = families.into_iter().zip(sections(&text)).collect();
         // A line is a series: a histogram is as many as Prometheus makes of it.
         let series = parts.iter().map(|(_, text)| text.lines().count()).sum();
         Self { parts, series }
@@ -124,6 +120,22 @@ impl Collector for Sorted {
         }
         Ok(())
     }
+}
+
+/// The sample lines below each pair of header lines. Only those begin with `#`: what stands in a label value never begins
+/// a line, as a line break in it is escaped.
+fn sections(text: &str) -> Vec<String> {
+    let mut sections = Vec::new();
+    for line in text.split_inclusive('\n') {
+        if line.starts_with("# HELP ") {
+            sections.push(String::new());
+        } else if let Some(section) = sections.last_mut()
+            && !line.starts_with('#')
+        {
+            section.push_str(line);
+        }
+    }
+    sections
 }
 
 fn encode_value(value: &Value, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {

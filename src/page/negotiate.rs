@@ -16,7 +16,7 @@ pub enum Format {
 pub struct Choice {
     /// The format.
     pub format: Format,
-    /// The scheme that was asked for; only the newer formats name one.
+    /// The scheme to name: the one that was asked for; text 0.0.4 names none unasked.
     pub escaping: Option<&'static str>,
 }
 
@@ -31,7 +31,7 @@ impl Choice {
         match self.format {
             Format::OpenMetrics => format!("application/openmetrics-text; version=1.0.0; charset=utf-8{escaping}"),
             Format::Text100 => format!("text/plain; version=1.0.0; charset=utf-8{escaping}"),
-            Format::Text004 => "text/plain; version=0.0.4; charset=utf-8".to_owned(),
+            Format::Text004 => format!("text/plain; version=0.0.4; charset=utf-8{escaping}"),
         }
     }
 }
@@ -72,9 +72,8 @@ fn offer(range: &str) -> Option<(f32, Choice)> {
     let choice = match (kind.as_str(), version) {
         ("application/openmetrics-text", None | Some("1.0.0")) => Choice { format: Format::OpenMetrics, escaping },
         ("text/plain", Some("1.0.0")) => Choice { format: Format::Text100, escaping },
-        ("text/plain", None | Some("0.0.4")) | ("text/*" | "*/*", _) => {
-            Choice { format: Format::Text004, escaping: None }
-        }
+        ("text/plain", None | Some("0.0.4")) => Choice { format: Format::Text004, escaping: scheme },
+        ("text/*" | "*/*", _) => Choice { format: Format::Text004, escaping: None },
         _ => return None,
     };
     Some((q, choice))
@@ -101,6 +100,7 @@ mod tests {
                 Some("allow-utf-8"),
             ),
             ("text/plain;version=1.0.0;escaping=dots", Format::Text100, Some("dots")),
+            ("text/plain;version=0.0.4;escaping=values", Format::Text004, Some("values")),
             ("application/openmetrics-text;version=1.0.0;q=0,text/plain;version=0.0.4;q=0.1", Format::Text004, None),
             ("application/openmetrics-text;version=9.9.9", Format::Text004, None),
             ("application/openmetrics-text; q=0.2, text/plain; q=0.9", Format::Text004, None),

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A little less than a minute, so that the network's unevenness does not punish a client that spaces its requests to
-/// the very limit.
-const WINDOW: Duration = Duration::from_secs(59);
+/// No less than the vendors say: a client that spaces its requests to the very limit may be punished by the network.
+const WINDOW: Duration = Duration::from_mins(1);
 
 #[derive(Debug)]
 pub(super) struct Limiter {

@@ -11,11 +11,13 @@ use contact_center_exporter::config::{self, RateLimit};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::exposition::Exposition;
+use super::process::Process;
 use super::support::{Running, fixture, noon, voximplant_key, write};
 use super::vendor::{Asked, Reply, Vendor};
 
@@ -76,6 +78,23 @@ async fn rate_limit_spaces_requests_evenly() {
     // Four of them waited 0.25, 0.5, 0.75 and 1 s.
     assert!((2.0..6.0).contains(&waited), "{waited}");
     running.stop().await;
+}
+
+#[tokio::test]
+async fn http_needs_no_root_certificates() {
+    let vendor = Vendor::start(answer).await;
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = format!(
+        "vendors: {{ wolkvox: [{{ account: co, base_url: '{}', token: t, reports: {{ agent_hold_mute: {{ interval: 1h }} }} }}] }}",
+        vendor.url()
+    );
+    let nowhere = [("SSL_CERT_FILE", "/nonexistent"), ("SSL_CERT_DIR", "/nonexistent")];
+    let process = Process::serve(folder.path(), &yaml, &nowhere);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !process.log().contains("report is up") {
+        assert!(Instant::now() < deadline && !process.log().contains("poll failed"), "{}", process.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// An authority, as PEM, and a server certified by it for `name`.

@@ -196,6 +196,10 @@ async fn a_rate_limit_ends_the_poll() {
     let reading = site.poll().await.unwrap();
     assert_eq!((reading.read, reasons(&reading)), (1, vec![Reason::RateLimited]));
     assert_eq!(site.seen.lines.lock().unwrap().len(), 2);
+    let reading = site.poll().await.unwrap();
+    assert_eq!(reading.read, 101, "the next poll begins where this one stopped");
+    let first = site.seen.lines.lock().unwrap()[2].clone();
+    assert!(first.contains("/200/"), "{first}");
 }
 
 #[tokio::test]

@@ -39,6 +39,8 @@ pub struct Statistics {
     concurrency: usize,
     /// None before the source was read for the first time.
     agents: Option<BTreeMap<u32, Agent>>,
+    /// With whom the next poll begins, so that a poll that had to stop does not starve those who come last.
+    next: u32,
 }
 
 #[derive(Debug)]
@@ -89,7 +91,7 @@ struct Numbers {
 impl Statistics {
     /// The report of one gateway.
     pub const fn new(base: Url, source: Source, lane: Lane, concurrency: usize) -> Self {
-        Self { base, source, lane, concurrency, agents: None }
+        Self { base, source, lane, concurrency, agents: None, next: 0 }
     }
 
     /// Takes over what the source gives now; says whether that is anything new.
@@ -123,21 +125,24 @@ impl Report for Statistics {
                 source_changed: self.renew(guids.agents),
                 ..Reading::default()
             };
-            let mut waiting = self.agents.iter().flat_map(BTreeMap::values);
+            let agents = self.agents.get_or_insert_default();
+            let mut waiting = agents.range(self.next..).chain(agents.range(..self.next));
             let mut asked = FuturesUnordered::new();
             loop {
                 while asked.len() < self.concurrency
-                    && let Some(agent) = waiting.next()
+                    && let Some((id, agent)) = waiting.next()
                 {
-                    asked.push(agent.ask(poll.client, &self.lane));
+                    let asking = agent.ask(poll.client, &self.lane);
+                    asked.push(async move { (*id, asking.await) });
                 }
-                let Some((entity, answer)) = asked.next().await else { break };
+                let Some((id, (entity, answer))) = asked.next().await else { break };
                 match answer {
                     Ok(state) => note(&mut reading, entity, state),
                     Err(failure) => {
                         let ends_poll = failure.ends_poll();
                         reading.failures.push(failure);
                         if ends_poll || reading.is_hopeless() {
+                            self.next = id + 1;
                             break;
                         }
                     }

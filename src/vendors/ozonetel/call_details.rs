@@ -155,19 +155,21 @@ impl CallDetails {
         }
     }
 
-    /// Notes what a record brought.
+    /// Notes what a record brought. One of which no leg can be read is a call that failed, and not all that was read.
     fn note(record: &Record, reading: &mut Reading) -> Outcome {
-        reading.read += 1;
-        match record {
-            Record::NoData => Outcome::NoData,
-            Record::Open => Outcome::Open,
-            Record::Legs(legs, rejected) => {
-                reading.rejected += rejected;
-                reading.rows += legs.len() as u64;
-                cdr::count(legs, reading);
-                legs.iter().map(|leg| leg.day).max().map_or(Outcome::NoData, Outcome::Counted)
-            }
+        if let Record::Legs(legs, rejected) = record {
+            reading.rejected += rejected;
+            reading.rows += legs.len() as u64;
+            let Some(last_day) = legs.iter().map(|leg| leg.day).max() else {
+                reading.failures.push(Failure::malformed("no leg of the call could be read"));
+                return Outcome::NoData;
+            };
+            cdr::count(legs, reading);
+            reading.read += 1;
+            return Outcome::Counted(last_day);
         }
+        reading.read += 1;
+        if matches!(record, Record::Open) { Outcome::Open } else { Outcome::NoData }
     }
 }
 

@@ -47,22 +47,34 @@ pub(super) fn rows<T>(
         Some(data) if status == 200 => data,
         _ => return refusal(status, &envelope, next_day).map_or_else(|| Ok(Vec::new()), Err),
     };
-    let rows = match raw.get().as_bytes().first() {
+    let rows: Vec<&RawValue> = match raw.get().as_bytes().first() {
         Some(b'[') => serde_json::from_str(raw.get()).unwrap_or_default(),
         // Some templates have a lone object in place of a list of one.
         Some(b'{') => vec![raw],
         _ => return refusal(status, &envelope, next_day).map_or_else(|| Ok(Vec::new()), Err),
     };
+    // An empty list beside the words of a refusal is no empty day.
+    if rows.is_empty()
+        && let Some(failure) = documented(&said(&envelope), next_day)
+    {
+        return Err(failure);
+    }
     Ok(rows.into_iter().map(read).collect())
 }
 
 /// Why there are no rows; nothing if the vendor just has no data.
 fn refusal(status: u16, envelope: &Envelope<'_>, next_day: Timestamp) -> Option<Failure> {
-    let said = bare(envelope.msg.as_str()) + " " + &bare(envelope.error.as_str());
-    let says = |words: &str| said.contains(words);
-    let failure = if says("validatedatesentered") && matches!(status, 200 | 404) {
+    let said = said(envelope);
+    if said.contains("validatedatesentered") && matches!(status, 200 | 404) {
         return None;
-    } else if says("tokenlimitexceeded") {
+    }
+    Some(documented(&said, next_day).unwrap_or(Failure::from_status(status)))
+}
+
+/// What a documented text means.
+fn documented(said: &str, next_day: Timestamp) -> Option<Failure> {
+    let says = |words: &str| said.contains(words);
+    let failure = if says("tokenlimitexceeded") {
         Failure::new(Reason::Quota, "the daily quota of requests is used up").with_hold(Hold::Until(next_day))
     } else if says("simultaneousrequests") {
         Failure::new(Reason::RateLimited, "the token is in use by another request")
@@ -78,9 +90,14 @@ fn refusal(status: u16, envelope: &Envelope<'_>, next_day: Timestamp) -> Option<
             "the vendor does not know this API or misses a parameter: check server or base_url",
         )
     } else {
-        Failure::from_status(status)
+        return None;
     };
     Some(failure)
+}
+
+/// The vendor's words, fit to be searched.
+fn said(envelope: &Envelope<'_>) -> String {
+    bare(envelope.msg.as_str()) + " " + &bare(envelope.error.as_str())
 }
 
 /// The text without case, spaces and punctuation.
@@ -122,6 +139,8 @@ mod tests {
             // The same words in another status: the text decides.
             let body = serde_json::json!({ "error": error, "msg": msg, "code": status, "data": [] }).to_string();
             assert_eq!(reason(200, &body), expected, "200 {msg}");
+            let body = serde_json::json!({ "error": error, "msg": msg, "data": [] }).to_string();
+            assert_eq!(reason(200, &body), expected, "200 without code {msg}");
         }
     }
 

@@ -223,3 +223,16 @@ async fn a_failure_without_a_day_costs_no_second_request_and_prints_no_call() {
     let print = format!("{reading:?} {:?} {:?}", scene.report, scene.queue);
     assert!(!print.contains("100200") && !print.contains("canary"), "{print}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_cannot_be_read_does_not_hold_up_those_without_data() {
+    let mut scene = Scene::new(Api::V2, "1,2026-11-20\n2,2026-11-20\n3,2026-11-20\n", |(_, body)| {
+        if body.contains("\"2\"") { r#"{"status":"success","details":[7]}"# } else { NO_DATA }
+    });
+    let reading = scene.poll(at(20, 9, 0)).await.expect("two of three were read");
+    assert_eq!((reading.read, reading.rejected, reading.failures.len()), (2, 1, 1));
+    assert_eq!(reading.failures[0].reason, Reason::Malformed);
+    assert_eq!(scene.asked().len(), 3);
+    scene.poll(at(20, 9, 5)).await.expect("nothing is due");
+    assert_eq!(scene.asked(), Vec::<String>::new());
+}
