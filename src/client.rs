@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::Instant;
 use url::Url;
@@ -27,6 +27,10 @@ pub use transport::{Http, Transport, TransportError};
 
 /// How long the next request waits after a rate limit when the vendor did not say.
 const UNTOLD_WAIT: Duration = Duration::from_mins(1);
+/// A vendor's day may begin this much later than its account's zone says,
+const LATE_DAY: SignedDuration = SignedDuration::from_hours(6);
+/// and is waited for in such steps.
+const LATE_DAY_PAUSE: SignedDuration = SignedDuration::from_mins(15);
 /// The pause before a broken connection is tried once more.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
@@ -176,7 +180,8 @@ impl Client {
     ) -> Result<T, Failure> {
         self.check_hold()?;
         let answer = match self.send(lane, request).await {
-            Err(failure) if failure.reason == Reason::Network => {
+            // Only what may be asked twice: Voximplant takes a form that comes again for a machine gone wild.
+            Err(failure) if failure.reason == Reason::Network && request.method == Method::GET => {
                 tokio::time::sleep(RETRY_PAUSE).await;
                 self.send(lane, request).await?
             }
@@ -225,25 +230,28 @@ impl Client {
     }
 
     fn check_hold(&self) -> Result<(), Failure> {
-        let mut held = self.0.held_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(until) = *held {
-            if self.0.clock.now() < until {
-                return Err(Failure::new(
-                    Reason::Quota,
-                    "the vendor's daily quota is used up; waiting for its next day",
-                ));
-            }
-            *held = None;
+        let held = *self.0.held_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_some_and(|until| self.0.clock.now() < until) {
+            return Err(Failure::new(Reason::Quota, "the vendor's daily quota is used up; waiting for its next day"));
         }
-        drop(held);
         Ok(())
+    }
+
+    /// Nothing is sent until then. If the last such wait has only just ended, the vendor's day begins later than ours: a
+    /// short wait is enough then, and the whole next day would be too long.
+    fn hold_until(&self, until: Timestamp) {
+        let mut held = self.0.held_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.0.clock.now();
+        let just_ended =
+            held.is_some_and(|ended| (SignedDuration::ZERO..LATE_DAY).contains(&now.duration_since(ended)));
+        *held = Some(if just_ended { until.min(now + LATE_DAY_PAUSE) } else { until });
     }
 
     /// Keeps what a failure, or its `Retry-After`, says about waiting.
     fn note_hold(&self, lane: &Lane, answer: &Answer, failure: Failure) -> Failure {
         let told = match failure.hold {
             Hold::Until(until) => {
-                *self.0.held_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+                self.hold_until(until);
                 None
             }
             Hold::For(wait) => Some(wait),
@@ -354,5 +362,42 @@ mod tests {
         let (gaps, took) = eight(Some(RateLimit::per_minute(60)), cold).await;
         assert!(gaps.len() == 7 && gaps.iter().all(|gap| *gap >= Duration::from_millis(999)), "{gaps:?}");
         assert!(took < Duration::from_secs(76), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_used_up_quota_waits_for_the_next_day_and_not_for_the_one_after() {
+        let clock = Clock::manual("2026-11-20T20:00:00Z".parse().unwrap());
+        let settings = AccountSettings {
+            vendor: "wolkvox",
+            account: "a".to_owned(),
+            timeout: Duration::from_secs(30),
+            rate_limit: None,
+            max_in_flight: None,
+            proxy_url: None,
+            tls: Tls::default(),
+        };
+        let sent = Arc::<Mutex<Vec<Instant>>>::default();
+        let transport = Box::new(Slow(Duration::ZERO, Arc::clone(&sent)));
+        let client = Client::new(settings, transport, clock.clone(), Health::default());
+        let lane = client.free_lane("test");
+        let request = Request::get("https://vendor.example/".parse().unwrap());
+        let used_up = |until: &str| {
+            let until = Hold::Until(until.parse().unwrap());
+            client.ask(&lane, &request, move |_| Err::<(), _>(Failure::new(Reason::Quota, "test").with_hold(until)))
+        };
+        let count = || sent.lock().unwrap().len();
+        used_up("2026-11-21T05:00:00Z").await.unwrap_err();
+        clock.set("2026-11-21T04:59:59Z".parse().unwrap());
+        assert_eq!(
+            (used_up("2026-11-21T05:00:00Z").await.unwrap_err().reason, count()),
+            (Reason::Quota, 1),
+            "not sent"
+        );
+        // The vendor's day begins a little later than ours.
+        clock.set("2026-11-21T05:00:01Z".parse().unwrap());
+        used_up("2026-11-22T05:00:00Z").await.unwrap_err();
+        assert_eq!(count(), 2);
+        clock.set("2026-11-21T05:20:00Z".parse().unwrap());
+        client.ask(&lane, &request, |_| Ok(())).await.unwrap();
     }
 }

@@ -1,7 +1,7 @@
 //! The exporter's own figures: polls, failures and requests, and what the landing page says of each report. An event is
 //! counted and logged by one function, so that the two cannot drift.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -39,6 +39,9 @@ pub struct ReportId {
     pub report: &'static str,
 }
 
+/// So many different failures of a poll's entities are named in the log.
+const MAX_TOLD: usize = 20;
+
 /// What is known of one report.
 #[derive(Debug, Clone, Default)]
 pub struct ReportHealth {
@@ -59,7 +62,7 @@ pub struct ReportHealth {
     failures: BTreeMap<Reason, u64>,
     entity_failures: BTreeMap<Reason, u64>,
     /// Reasons of the last poll's entity failures: only a new one is worth a warning.
-    entity_reasons: Vec<(Reason, Option<String>)>,
+    told: BTreeSet<(Reason, Option<String>)>,
 }
 
 /// Calls that wait for their figures, and since when the oldest does.
@@ -150,6 +153,9 @@ impl Health {
             report.up = Some(true);
             report.last_success = Some(at);
             report.last_duration = took;
+            for failure in &reading.failures {
+                *report.entity_failures.entry(failure.reason).or_default() += 1;
+            }
             report.revisions += applied.revisions;
             report.lost_days += applied.lost_days;
         });
@@ -196,23 +202,26 @@ impl Health {
             if reading.rejected > 0 {
                 debug!(vendor = id.vendor, account = %id.account, report = id.report, rows = reading.rejected, "rows rejected");
             }
-            let mut reasons = Vec::new();
+            let mut told = BTreeSet::new();
             for failure in &reading.failures {
-                *report.entity_failures.entry(failure.reason).or_default() += 1;
                 let kind = (failure.reason, failure.place.clone());
-                if reasons.contains(&kind) {
+                if told.len() == MAX_TOLD {
+                    warn!(vendor = id.vendor, account = %id.account, report = id.report, failures = reading.failures.len(), "more entities failed than are named here");
+                    break;
+                }
+                if told.contains(&kind) {
                     continue;
                 }
                 let reason = failure.reason.label();
                 let (status, place) = (failure.status, failure.place.as_deref());
-                if report.entity_reasons.contains(&kind) {
+                if report.told.contains(&kind) {
                     debug!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "entities failed");
                 } else {
                     warn!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "entities failed");
                 }
-                reasons.push(kind);
+                told.insert(kind);
             }
-            report.entity_reasons = reasons;
+            report.told = told;
         });
     }
 

@@ -62,6 +62,8 @@ pub struct Book {
     entities: BTreeMap<Entity, EntityState>,
     meta: Meta,
     calls: Calls,
+    /// When past days were last asked for, in seconds since the epoch.
+    tried: BTreeMap<Date, i64>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,6 +135,7 @@ impl Ledger {
             entities: BTreeMap::new(),
             meta: Meta { naming, ..Meta::default() },
             calls: Calls::new(self.key.clone()),
+            tried: BTreeMap::new(),
             prefix,
         };
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,7 +198,9 @@ impl Book {
         let plain = self.meta.naming == 0;
         let entities = std::mem::take(&mut self.entities);
         let old: Writes = entities.keys().map(|entity| (self.chunk_key(chunk_of(entity)), None)).collect();
-        let kept = entities.into_iter().filter(|(entity, _)| plain || !matches!(entity, Entity::Agent(_)));
+        // Under the account stand the sums of hidden agents.
+        let kept =
+            entities.into_iter().filter(|(entity, _)| plain || !matches!(entity, Entity::Agent(_) | Entity::Account));
         let renamed: BTreeMap<Entity, EntityState> = kept.map(|(entity, state)| (self.name(&entity), state)).collect();
         let meta = Meta { naming, ..self.meta.clone() };
         let mut writes = old;
@@ -212,12 +217,17 @@ impl Book {
         format!("{}e{chunk:02x}", self.prefix)
     }
 
-    /// The days that a poll at `now` has to read.
-    pub fn due(&self, now: Timestamp, calendar: &Calendar, settings: &ReportSettings) -> calendar::Due {
-        match calendar {
-            Calendar::Days { zone } => self.meta.days.due(now, zone, settings),
-            Calendar::Present | Calendar::Calls { .. } => calendar::Due::default(),
-        }
+    /// The days that a poll at `now` has to read. A past day that is asked for in vain is asked for again in an hour, as one
+    /// that was read is: a day that always fails must not cost as much as today.
+    pub fn due(&mut self, now: Timestamp, calendar: &Calendar, settings: &ReportSettings) -> calendar::Due {
+        let Calendar::Days { zone } = calendar else { return calendar::Due::default() };
+        let mut due = self.meta.days.due(now, zone, settings);
+        let today = calendar::day_of(now, zone);
+        let (tried, now) = (&mut self.tried, now.as_second());
+        tried.retain(|_, at| (0..calendar::REREAD).contains(&(now - *at)));
+        due.days.retain(|day| *day == today || !tried.contains_key(day));
+        tried.extend(due.days.iter().filter(|day| **day != today).map(|day| (*day, now)));
+        due
     }
 
     /// What the keys of this book begin with.
@@ -291,6 +301,16 @@ impl Book {
         self.meta = meta;
         self.calls = calls;
         Ok(applied)
+    }
+
+    /// Keeps the calls that a poll listed although it failed: since when a call waits must outlive a restart.
+    pub fn keep_calls(&mut self, reading: &Reading, now: Timestamp) -> Result<(), StoreError> {
+        let mut calls = self.calls.clone();
+        if calls.update(&reading.calls, &reading.listed, now.as_second()) {
+            self.ledger.commit(vec![(format!("{}calls", self.prefix), Some(calls.encode()))])?;
+            self.calls = calls;
+        }
+        Ok(())
     }
 
     /// The exported counters, by entity. Where agents are not shown theirs come added up, under the account.

@@ -81,11 +81,9 @@ impl Task {
         loop {
             let expiry = gauges.next_expiry(settings.stale_after).into_iter().chain(fresh_until).min();
             tokio::select! {
+                // What has finished first: a tick that is due at the same moment finds the report idle.
+                biased;
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => match idle.take() {
-                    Some(report) => running = Some(self.start(report, &calendar)),
-                    None => self.health.poll_skipped(&self.id),
-                },
                 (report, result) = finished(&mut running) => {
                     idle = Some(report);
                     if let Some(poll) = running.take()
@@ -96,6 +94,10 @@ impl Task {
                     gauges.expire(settings.stale_after, fresh_until.is_some());
                     self.publish(&gauges, fresh_until.is_some());
                 }
+                _ = ticks.tick() => match idle.take() {
+                    Some(report) => running = Some(self.start(report, &calendar)),
+                    None => self.health.poll_skipped(&self.id),
+                },
                 () = sleep_until(expiry) => {
                     fresh_until = fresh_until.filter(|until| *until > Instant::now());
                     gauges.expire(settings.stale_after, fresh_until.is_some());
@@ -117,7 +119,7 @@ impl Task {
         self.health.poll_started(&self.id);
         let now = self.clock.now();
         let (due, calls) = {
-            let book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
             (book.due(now, calendar, &self.setup.settings), book.queue())
         };
         let client = self.client.clone();
@@ -146,21 +148,38 @@ impl Task {
             (Some(reading), Ok(applied)) => {
                 gauges.take_in(&reading, &self.book);
                 self.health.poll_succeeded(&self.id, poll.now, took, &reading, applied);
-                if matches!(self.setup.calendar, Calendar::Calls { .. }) {
-                    let (calls, oldest) = self.book.lock().unwrap_or_else(PoisonError::into_inner).backlog();
-                    self.health.backlog(&self.id, calls, oldest);
-                }
+                self.tell_backlog();
                 true
             }
             (reading, stored) => {
                 if let Some(reading) = &reading {
                     gauges.leave(reading, &self.book);
+                    self.keep_calls(reading, poll.now);
                 }
                 let failure = stored.err().unwrap_or(Failure::new(Reason::Internal, "nothing was read"));
                 self.health.poll_failed(&self.id, poll.now, took, &failure, reading.as_ref());
                 false
             }
         }
+    }
+
+    fn tell_backlog(&self) {
+        if matches!(self.setup.calendar, Calendar::Calls { .. }) {
+            let (calls, oldest) = self.book.lock().unwrap_or_else(PoisonError::into_inner).backlog();
+            self.health.backlog(&self.id, calls, oldest);
+        }
+    }
+
+    /// What a poll that failed listed all the same. If that cannot be stored either, the next poll lists it again.
+    fn keep_calls(&self, reading: &Reading, now: Timestamp) {
+        if reading.calls.is_empty() {
+            return;
+        }
+        let kept = self.book.lock().unwrap_or_else(PoisonError::into_inner).keep_calls(reading, now);
+        if let Err(error) = kept {
+            tracing::error!(vendor = self.id.vendor, account = %self.id.account, report = self.id.report, %error, "listed calls could not be stored");
+        }
+        self.tell_backlog();
     }
 
     /// One transaction; off the event loop, as it waits for the disk.

@@ -31,7 +31,7 @@ pub struct Due {
 }
 
 /// A past day is read again after this, in seconds.
-const REREAD: i64 = 3600;
+pub(super) const REREAD: i64 = 3600;
 
 /// The local day at `now`.
 pub fn day_of(now: Timestamp, zone: &TimeZone) -> Date {

@@ -229,3 +229,29 @@ fn agents_that_get_other_names_take_their_figures_along() {
     poll(&mut book, "2026-03-10T15:00:00Z", &[("ana", TENTH, 150)]).unwrap();
     assert_eq!(hold(&book, &Entity::Account), Some(150));
 }
+
+#[test]
+fn a_past_day_that_cannot_be_read_is_asked_for_hourly() {
+    let memory = Memory::default();
+    let mut book = memory.book(AgentLabel::Plain);
+    poll(&mut book, "2026-03-10T12:00:00Z", &[("ana", TENTH, 100)]).unwrap();
+    let mut days = |now: &str| book.due(at(now), &utc(), &settings()).days;
+    assert_eq!(days("2026-03-11T09:00:00Z"), [TENTH, ELEVENTH]);
+    assert_eq!(days("2026-03-11T09:05:00Z"), [ELEVENTH]);
+    assert_eq!(days("2026-03-11T09:59:59Z"), [ELEVENTH]);
+    assert_eq!(days("2026-03-11T10:00:00Z"), [TENTH, ELEVENTH]);
+    assert_eq!(days("2026-03-11T08:00:00Z"), [TENTH, ELEVENTH], "a clock that steps back does not stop it");
+}
+
+#[test]
+fn calls_that_a_failed_poll_listed_outlive_a_restart() {
+    let memory = Memory::default();
+    let ledger = memory.ledger();
+    let names = ledger.names(AgentLabel::Plain, None);
+    let mut book = ledger.book("ozonetel", "support", "calls", names.clone()).unwrap();
+    let pending = PendingCall { id: CallId::new("4117"), day: None, listed_at: 9, due_at: 9, counted: false };
+    let listed = Reading { calls: vec![CallUpdate::Pending(pending)], ..Reading::default() };
+    book.keep_calls(&listed, at("2026-03-10T12:00:00Z")).unwrap();
+    let book = ledger.book("ozonetel", "support", "calls", names).unwrap();
+    assert_eq!((book.backlog(), book.last_success()), ((1, Some(9)), None));
+}

@@ -7,7 +7,6 @@ use crate::catalogue::Family;
 
 /// Kernel ticks per second; 100 on every Linux that Rust runs on.
 const TICKS: f64 = 100.0;
-const PAGE_BYTES: f64 = 4096.0;
 
 /// What /proc says of this process; nothing where there is no /proc.
 pub fn samples() -> Vec<Sample> {
@@ -21,14 +20,19 @@ pub fn samples() -> Vec<Sample> {
         .unwrap_or_default();
     // Numbers as in proc(5), which counts from 1 and has pid, comm and state before these.
     let field = |number: usize| fields.get(number - 4).copied();
-    if let (Some(user), Some(system), Some(start), Some(virt), Some(resident)) =
-        (field(14), field(15), field(22), field(23), field(24))
-    {
+    if let (Some(user), Some(system), Some(start)) = (field(14), field(15), field(22)) {
         add(Family::ProcessCpu, Value::Seconds((user + system) / TICKS));
-        add(Family::ProcessVirtual, Value::Gauge(virt));
-        add(Family::ProcessResident, Value::Gauge(resident * PAGE_BYTES));
         if let Some(boot) = boot_time() {
             add(Family::ProcessStart, Value::Gauge(boot + start / TICKS));
+        }
+    }
+    // In kB here, in pages of whatever size there.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    for (name, family) in [("VmSize:", Family::ProcessVirtual), ("VmRSS:", Family::ProcessResident)] {
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        let kilobytes: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        if let Some(kilobytes) = kilobytes {
+            add(family, Value::Gauge(kilobytes * 1024.0));
         }
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {

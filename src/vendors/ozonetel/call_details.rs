@@ -70,6 +70,9 @@ impl CallDetailsReport {
     }
 
     pub(super) fn check(&self, at: &str, problems: &mut Problems) {
+        if self.callback {
+            problems.warn(&format!("{at}.callback"), "this version receives no callbacks; list the calls in ucid_file");
+        }
         match &self.ucid_file {
             None if !self.callback => {
                 problems.add(at, "no source of calls; expected ucid_file, callback: true, or both");
