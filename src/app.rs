@@ -12,13 +12,15 @@ use url::Url;
 
 use crate::client::{Client, Http, Transport};
 use crate::clock::Clock;
-use crate::config::{Account, AccountSettings, AgentLabel, Config, Loaded, Setup, SetupError};
+use crate::config::{Config, Loaded};
 use crate::health::{Health, ReportId};
 use crate::ledger::Ledger;
 use crate::ledger::redb::RedbStore;
 use crate::ledger::store::{Store, StoreError};
 use crate::page::Page;
 use crate::poll::Task;
+use crate::settings::{AccountSettings, AgentLabel, SetupError};
+use crate::vendors::{Account, Setup};
 use crate::vendors::{Calendar, ReportSetup};
 use crate::web::{self, Site};
 

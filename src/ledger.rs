@@ -19,9 +19,9 @@ use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
-use crate::config::{AgentLabel, ReportSettings};
 use crate::reading::{Bucket, Entity, Reading};
-use crate::vendors::Calendar;
+use crate::settings::{AgentLabel, ReportSettings};
+use calendar::Calendar;
 pub use calls::CallQueue;
 use calls::Calls;
 use codec::Codes;

@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod failure;
 pub mod reading;
+pub mod settings;
 
 // The street.
 pub mod client;

@@ -10,32 +10,62 @@ pub mod parse;
 pub mod voximplant;
 pub mod wolkvox;
 
+use std::path::Path;
+use std::time::Duration;
+
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
 
 use crate::client::Client;
-use crate::config::ReportSettings;
 use crate::failure::Failure;
 use crate::ledger::CallQueue;
+pub use crate::ledger::calendar::Calendar;
 use crate::reading::Reading;
+use crate::settings::{AccountSettings, Problems, RateLimit, ReportSettings, SetupError};
 
-/// How a report's past figures come back, and so which parts of them the poll has to ask for.
-#[derive(Debug, Clone)]
-pub enum Calendar {
-    /// Nothing but the present can be asked for.
-    Present,
-    /// Totals of local days, today's still growing.
-    Days {
-        /// Where the vendor's day begins.
-        zone: TimeZone,
-    },
-    /// Single calls, by id.
-    Calls {
-        /// Where the vendor's day begins.
-        zone: TimeZone,
-    },
+/// One account of any vendor, as the rest of the program sees it.
+pub trait Account: Send + Sync {
+    /// Vendor label.
+    fn vendor(&self) -> &'static str;
+    /// The keys that any account may carry.
+    fn settings(&self) -> AccountSettings;
+    /// Where its requests go.
+    fn base_url(&self) -> &str;
+    /// Adds what is wrong; `at` is the account's key path.
+    fn check(&self, at: &str, problems: &mut Problems);
+    /// Reads secrets and readies the reports. An error names the key (below `setup.at`) and the file, never a value.
+    fn build(&self, setup: &Setup<'_>) -> Result<Vec<ReportSetup>, SetupError>;
+    /// What the account's reports cost in requests.
+    fn plan(&self) -> Vec<PlanRow>;
+}
+
+/// What an account needs to ready its reports.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// The account's way out; lanes are made here.
+    pub client: &'a Client,
+    /// Folder of exporter.yml, for relative paths.
+    pub folder: &'a Path,
+    /// The account's key path, for errors.
+    pub at: &'a str,
+}
+
+/// One row of the request plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlanRow {
+    /// The report.
+    pub report: &'static str,
+    /// The vendor API that it asks.
+    pub api: &'static str,
+    /// Time between two polls.
+    pub interval: Duration,
+    /// Requests of one poll; none where only running tells (GUID sources, files of call ids).
+    pub requests: Option<u64>,
+    /// The limit that holds.
+    pub limit: Option<RateLimit>,
+    /// Requests that the vendor allows per day, over all reports of the account.
+    pub quota: Option<u64>,
 }
 
 /// One report of one account, ready to be polled.
@@ -87,8 +117,8 @@ macro_rules! vendors {
 
         impl Vendors {
             /// Every account with its key path.
-            pub fn accounts(&self) -> Vec<(String, &dyn crate::config::Account)> {
-                let mut all: Vec<(String, &dyn crate::config::Account)> = Vec::new();
+            pub fn accounts(&self) -> Vec<(String, &dyn Account)> {
+                let mut all: Vec<(String, &dyn Account)> = Vec::new();
                 $(
                     for (index, account) in self.$name.iter().enumerate() {
                         all.push((format!("vendors.{}[{index}]", stringify!($name)), account));

@@ -7,7 +7,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{EXIT_CONFIG, PlanFormat};
-use crate::config::{self, ConfigError, Loaded, Problem};
+use crate::config::{self, ConfigError, Loaded};
+use crate::settings::Problem;
 
 /// The exit code and what to print.
 pub fn check_config(file: &Path, format: PlanFormat) -> (u8, String) {

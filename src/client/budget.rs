@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::config::RateLimit;
+use crate::settings::RateLimit;
 
 /// The limit's period is taken for longer by this part of it, a second of a minute: spaced to the very limit, one request
 /// too many would arrive within a period whenever the first of them was under way longer than the last.

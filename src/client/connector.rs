@@ -24,7 +24,7 @@ use rustls_platform_verifier::Verifier;
 use tokio::net::TcpStream;
 use tower_service::Service;
 
-use crate::config::{AccountSettings, Tls};
+use crate::settings::{AccountSettings, Tls};
 
 /// Connects to what a URL names, with TLS where its scheme says so.
 pub(super) type Connector = HttpsConnector<Road>;
@@ -122,7 +122,7 @@ impl Trust {
             let path = folder.join(path);
             let fail = |message: String| ("tls.ca_file", message);
             let pem = std::fs::read(&path).map_err(|error| {
-                fail(format!("cannot read {}: {}", path.display(), crate::config::unreadable(&error)))
+                fail(format!("cannot read {}: {}", path.display(), crate::settings::unreadable(&error)))
             })?;
             let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
             authorities = read.unwrap_or_default();

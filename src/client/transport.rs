@@ -20,8 +20,8 @@ use url::Url;
 
 use super::connector::{Connector, Trust, Way};
 use super::{Answer, Request};
-use crate::config::{AccountSettings, SetupError};
 use crate::failure::{Failure, Reason};
+use crate::settings::{AccountSettings, SetupError};
 
 /// No body is read beyond this.
 pub const MAX_BODY: usize = 64 << 20;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_yaml::Value;
 use url::{Host, Url};
 
-use super::places::Problems;
-use super::secret::SecretSource;
 use super::{AgentLabel, Config, Labels};
+use crate::settings::Problems;
+use crate::settings::SecretSource;
 
 /// More requests than this at once no vendor bears.
 const MAX_IN_FLIGHT: u64 = 1000;

@@ -4,9 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::places::{Problem, Problems};
 use super::plan::Plan;
 use super::{Config, check, parse_error};
+use crate::settings::{Problem, Problems};
 
 /// A configuration without errors.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
         file: file.clone(),
-        message: format!("cannot be read: {}", super::unreadable(&error)),
+        message: format!("cannot be read: {}", crate::settings::unreadable(&error)),
     })?;
     let parse_error = |error: serde_yaml::Error| {
         let (line, column, message) = parse_error::explain(&error, &text);

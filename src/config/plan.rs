@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::places::Problems;
-use super::{Config, PlanRow};
+use super::Config;
+use crate::settings::Problems;
+use crate::vendors::PlanRow;
 
 /// Above this part of a limit a plan is worth a warning.
 const TIGHT: f64 = 0.8;
@@ -67,7 +68,7 @@ impl Plan {
         }
         for ((api, count, per), rows) in lanes {
             let used: f64 = rows.iter().filter_map(|row| row.requests_per(per)).sum();
-            let limit = super::RateLimit { count, per };
+            let limit = crate::settings::RateLimit { count, per };
             self.compare(
                 at,
                 &rows,
@@ -236,7 +237,7 @@ fn time(seconds: f64) -> humantime::FormattedDuration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::RateLimit;
+    use crate::settings::RateLimit;
 
     fn row(api: &'static str, seconds: u64, requests: u64, limit: Option<u32>, quota: Option<u64>) -> PlanRow {
         PlanRow {
@@ -253,7 +254,7 @@ mod tests {
     fn weighed(rows: &[PlanRow]) -> (Vec<String>, Vec<String>) {
         let mut plan = Plan { lines: Vec::new(), problems: Problems::default() };
         plan.weigh("a", rows);
-        let texts = |problems: Vec<super::super::Problem>| problems.into_iter().map(|p| p.message).collect();
+        let texts = |problems: Vec<crate::settings::Problem>| problems.into_iter().map(|p| p.message).collect();
         (texts(plan.problems.errors), texts(plan.problems.warnings))
     }
 

@@ -8,7 +8,24 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
-use crate::config::ReportSettings;
+use crate::settings::ReportSettings;
+
+/// How a report's past figures come back, and so which parts of them the poll has to ask for.
+#[derive(Debug, Clone)]
+pub enum Calendar {
+    /// Nothing but the present can be asked for.
+    Present,
+    /// Totals of local days, today's still growing.
+    Days {
+        /// Where the vendor's day begins.
+        zone: TimeZone,
+    },
+    /// Single calls, by id.
+    Calls {
+        /// Where the vendor's day begins.
+        zone: TimeZone,
+    },
+}
 
 /// What is known of an account's past days.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -116,7 +133,7 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
-    use crate::config::{BACKFILL, SETTLE};
+    use crate::settings::{BACKFILL, SETTLE};
 
     fn settings() -> ReportSettings {
         ReportSettings {

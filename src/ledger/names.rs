@@ -6,8 +6,8 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::config::AgentLabel;
 use crate::reading::Entity;
+use crate::settings::AgentLabel;
 
 /// A key for hashes that nobody outside can repeat.
 #[derive(Clone)]

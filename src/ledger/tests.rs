@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 
 use super::*;
 use crate::catalogue::Family;
-use crate::config::{BACKFILL, SETTLE};
 use crate::reading::{CallId, CallUpdate, PendingCall};
+use crate::settings::{BACKFILL, SETTLE};
 
 /// A store whose contents outlive it, and that can be told to fail.
 #[derive(Clone, Default)]

@@ -10,8 +10,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use crate::config::{self, AccountSettings, PlanRow, Problems, Setup, SetupError, account_config, report_config};
+use crate::settings::{AccountSettings, Problems, SetupError, account_config, report_config};
 use crate::vendors::{Calendar, ReportSetup};
+use crate::vendors::{PlanRow, Setup};
 
 const VENDOR: &str = "huawei";
 /// Agents asked at once when the configuration does not say.
@@ -47,7 +48,7 @@ report_config! {
 
 // === impl Account ===
 
-impl config::Account for Account {
+impl crate::vendors::Account for Account {
     fn vendor(&self) -> &'static str {
         VENDOR
     }
@@ -114,13 +115,14 @@ mod polls;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Account as _, RateLimit};
+    use crate::settings::RateLimit;
+    use crate::vendors::Account as _;
 
     fn check(yaml: &str) -> (Vec<String>, Vec<String>) {
         let account: Account = serde_yaml::from_str(yaml).unwrap();
         let mut problems = Problems::default();
         account.check("vendors.huawei[0]", &mut problems);
-        let texts = |list: &[config::Problem]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let texts = |list: &[crate::settings::Problem]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
         (texts(&problems.errors), texts(&problems.warnings))
     }
 

@@ -18,10 +18,9 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use crate::config::{
-    AccountSettings, PlanRow, Problems, RateLimit, ReportSettings, SecretSource, Setup, SetupError, account_config,
-};
+use crate::settings::{AccountSettings, Problems, RateLimit, ReportSettings, SecretSource, SetupError, account_config};
 use crate::vendors::{Calendar, ReportSetup};
+use crate::vendors::{PlanRow, Setup};
 use api::Access;
 use average_handling_time::AverageHandlingTime;
 pub use average_handling_time::AverageHandlingTimeReport;
@@ -113,7 +112,7 @@ impl Account {
     }
 }
 
-impl crate::config::Account for Account {
+impl crate::vendors::Account for Account {
     fn vendor(&self) -> &'static str {
         VENDOR
     }
@@ -208,7 +207,7 @@ impl crate::config::Account for Account {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Account as _;
+    use crate::vendors::Account as _;
 
     fn account(yaml: &str) -> Account {
         serde_yaml::from_str(yaml).expect("the YAML of the test")
@@ -217,7 +216,7 @@ mod tests {
     fn complaints(yaml: &str) -> (Vec<String>, Vec<String>) {
         let mut problems = Problems::default();
         account(yaml).check("at", &mut problems);
-        let print = |list: &[crate::config::Problem]| list.iter().map(ToString::to_string).collect();
+        let print = |list: &[crate::settings::Problem]| list.iter().map(ToString::to_string).collect();
         (print(&problems.errors), print(&problems.warnings))
     }
 

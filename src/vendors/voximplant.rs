@@ -16,10 +16,9 @@ use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 use url::Url;
 
-use crate::config::{
-    self, AccountSettings, PlanRow, Problems, SecretSource, Setup, SetupError, account_config, report_config,
-};
+use crate::settings::{AccountSettings, Problems, SecretSource, SetupError, account_config, report_config};
 use crate::vendors::{Calendar, ReportSetup};
+use crate::vendors::{PlanRow, Setup};
 use credentials::Credentials;
 
 const VENDOR: &str = "voximplant";
@@ -86,7 +85,7 @@ impl Account {
     }
 }
 
-impl config::Account for Account {
+impl crate::vendors::Account for Account {
     fn vendor(&self) -> &'static str {
         VENDOR
     }
@@ -221,7 +220,7 @@ impl<'de> Deserialize<'de> for Selection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Account as _;
+    use crate::vendors::Account as _;
 
     fn check(reports: &str, rest: &str) -> Vec<String> {
         let yaml = format!("account: shop\n{rest}\nreports: {{operator_statistics: {reports}}}");

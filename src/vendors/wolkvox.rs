@@ -18,13 +18,14 @@ use url::Url;
 
 use super::{Calendar, ReportSetup};
 use crate::client::Request;
-use crate::config::{AccountSettings, PlanRow, Problems, SecretSource, Setup, SetupError};
 use crate::failure::Failure;
+use crate::settings::{AccountSettings, Problems, SecretSource, SetupError};
+use crate::vendors::{PlanRow, Setup};
 
 /// Requests per day that one licence buys, over all tokens and reports of the operation.
 const QUOTA_PER_LICENCE: u64 = 1000;
 
-crate::config::account_config! {
+crate::settings::account_config! {
     /// One operation.
     pub struct Account {
         /// The four digits of its server, `0010` for `https://wv0010.wolkvox.com`.
@@ -69,7 +70,7 @@ pub struct Reports {
     pub agent_hold_mute: Option<AgentHoldMute>,
 }
 
-crate::config::report_config! {
+crate::settings::report_config! {
     /// `agent_hold_mute:`
     pub struct AgentHoldMute, default Duration::from_mins(5), {}
 }
@@ -123,7 +124,7 @@ impl Account {
     }
 }
 
-impl crate::config::Account for Account {
+impl crate::vendors::Account for Account {
     fn vendor(&self) -> &'static str {
         "wolkvox"
     }
@@ -178,7 +179,7 @@ impl crate::config::Account for Account {
 
     fn plan(&self) -> Vec<PlanRow> {
         let quota = Some(u64::from(self.licences.unwrap_or(1)) * QUOTA_PER_LICENCE);
-        let row = |report, api, settings: crate::config::ReportSettings| PlanRow {
+        let row = |report, api, settings: crate::settings::ReportSettings| PlanRow {
             report,
             api,
             interval: settings.interval,

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use contact_center_exporter::app::App;
 use contact_center_exporter::clock::Clock;
-use contact_center_exporter::config::{self, RateLimit};
+use contact_center_exporter::config::{self};
+use contact_center_exporter::settings::RateLimit;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};

@@ -16,8 +16,9 @@ use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
 use crate::client::{Answer, Client, Http, Lane, Request};
-use crate::config::{Hidden, Problems, SecretSource, Setup, SetupError, Tls};
 use crate::failure::{Failure, Reason};
+use crate::settings::{Hidden, Problems, SecretSource, SetupError, Tls};
+use crate::vendors::Setup;
 pub use entries::{Credentials, Guids, parse};
 
 /// The name of the source's own requests on the metrics.

@@ -16,11 +16,12 @@ use super::Account;
 use crate::catalogue::Family;
 use crate::client::{Answer, Client, Request, Transport, TransportError};
 use crate::clock::Clock;
-use crate::config::{Account as _, Setup, SetupError};
 use crate::failure::{Failure, Reason};
 use crate::health::Health;
 use crate::ledger::CallQueue;
 use crate::reading::{Bucket, Entity, Reading};
+use crate::settings::SetupError;
+use crate::vendors::{Account as _, Setup};
 use crate::vendors::{Poll, ReportSetup};
 
 const GOOD: &str = include_str!("../../../tests/fixtures/huawei/statistics_ok.json");

@@ -12,9 +12,9 @@ use super::{Api, INTERVAL};
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::client::{Answer, Lane, Request};
-use crate::config::{Problems, RateLimit, report_config};
 use crate::failure::{Failure, Reason};
 use crate::reading::{Entity, Gauge, Reading, clean_key};
+use crate::settings::{Problems, RateLimit, report_config};
 use crate::vendors::parse::{self, Parsed, Text};
 use crate::vendors::{Poll, Report};
 

@@ -15,10 +15,10 @@ use super::queue::{self, Outcome, Pace};
 use super::ucids::Listed;
 use super::{Api, INTERVAL};
 use crate::client::{Client, Lane, Request};
-use crate::config::{Problems, RateLimit, report_config};
 use crate::failure::{Failure, Reason};
 use crate::ledger::CallQueue;
 use crate::reading::{CallId, CallUpdate, PendingCall, Reading};
+use crate::settings::{Problems, RateLimit, report_config};
 use crate::vendors::{Poll, Report};
 
 report_config! {

@@ -9,8 +9,8 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use crate::config::RateLimit;
 use crate::reading::{CallId, CallUpdate, PendingCall};
+use crate::settings::RateLimit;
 
 /// How many days back the vendor answers.
 const KEPT_DAYS: i64 = 15;

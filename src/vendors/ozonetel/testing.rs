@@ -10,8 +10,8 @@ use url::Url;
 use super::api::Access;
 use crate::client::{Answer, Client, Lane, Request, Transport, TransportError};
 use crate::clock::Clock;
-use crate::config::{AccountSettings, RateLimit, ReportSettings, Tls};
 use crate::health::Health;
+use crate::settings::{AccountSettings, RateLimit, ReportSettings, Tls};
 
 /// One recorded request: URL with query, and body.
 pub(super) type Asked = (Url, String);
@@ -56,8 +56,8 @@ impl Vendor {
             interval: Duration::from_mins(5),
             rate_limit: Some(RateLimit { count: 1000, per: Duration::from_secs(1) }),
             stale_after: Duration::from_mins(20),
-            settle: crate::config::SETTLE,
-            backfill: crate::config::BACKFILL,
+            settle: crate::settings::SETTLE,
+            backfill: crate::settings::BACKFILL,
         };
         let transport = Fake { asked: Arc::clone(&asked), respond };
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);

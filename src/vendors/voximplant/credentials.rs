@@ -14,8 +14,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{SecretSource, Setup, SetupError};
 use crate::failure::{Failure, Reason};
+use crate::settings::{SecretSource, SetupError};
+use crate::vendors::Setup;
 use crate::vendors::parse::Text;
 
 /// A clock that runs ahead of the vendor's by less than this does no harm.

@@ -188,10 +188,10 @@ mod tests {
     use super::*;
     use crate::client::{Client, Transport, TransportError};
     use crate::clock::Clock;
-    use crate::config::{Account as _, Setup};
     use crate::failure::Reason;
     use crate::health::Health;
     use crate::ledger::CallQueue;
+    use crate::vendors::{Account as _, Setup};
 
     fn read(body: &str, days: &[Date]) -> Result<Reading, Failure> {
         decode(&Answer { status: 200, retry_after: None, body: Bytes::copy_from_slice(body.as_bytes()) }, days)

@@ -174,9 +174,9 @@ mod tests {
     use super::*;
     use crate::client::{Answer, Client, Request, Transport, TransportError};
     use crate::clock::Clock;
-    use crate::config::{Account as _, Setup};
     use crate::health::Health;
     use crate::ledger::CallQueue;
+    use crate::vendors::{Account as _, Setup};
 
     const GOOD: &str = include_str!("../../../tests/fixtures/wolkvox/agent_9.json");
     const BLANK: &str = include_str!("../../../tests/fixtures/wolkvox/agent_9_blank.json");

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::catalogue::Family;
-use crate::config::RateLimit;
+use crate::settings::RateLimit;
 use crate::vendors::ozonetel::testing::{Asked, Vendor, access, answer};
 
 const OUTBOUND: &str = include_str!("../../../../tests/fixtures/ozonetel/cdr_v2_outbound.json");
