@@ -1,5 +1,5 @@
-//! The simulated vendors on a clock that runs with the machine's until the test stops it, and the exporter.yml that names
-//! them. A dialler lists Ozonetel's calls, as an operator's own would.
+//! The simulated vendors on a clock that stands still or runs with the machine's, as the test wants it, and the
+//! exporter.yml that names them. A dialler lists Ozonetel's calls, as an operator's own would.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,12 +29,21 @@ const LISTED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 const HISTORY: SignedDuration = SignedDuration::from_mins(10);
 /// How often time moves.
 const TICK: Duration = Duration::from_millis(100);
+/// No Huawei agent signs out for so long: what he did after the last reading nobody could know.
+const SIGNED_IN: i64 = 240;
 
 /// Four running vendors.
 pub(crate) struct Vendors {
-    simulator: Arc<Simulator>,
-    stop: CancellationToken,
-    time: JoinHandle<Stopped>,
+    world: Arc<World>,
+    time: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+/// What moves with time.
+struct World {
+    simulator: Simulator,
+    clock: Clock,
+    since: Timestamp,
+    ucids: PathBuf,
 }
 
 /// Where the truth stands still.
@@ -65,57 +74,89 @@ pub(crate) async fn away_from_midnight() {
 }
 
 impl Vendors {
-    /// Starts them, with the exporter's configuration in `folder`.
+    /// Starts them, with the exporter's configuration in `folder`, and time with them.
     pub(crate) async fn start(folder: &Path) -> Self {
-        let clock = Clock::manual(Clock::system().now());
-        let options = Options { agents: AGENTS, limits: None, ..Options::new(clock.clone()) };
-        let simulator = Arc::new(Simulator::start(options).await.unwrap());
-        configure(&simulator, folder);
-        let stop = CancellationToken::new();
-        let time = run_time(Arc::clone(&simulator), clock, folder.join("ucids.txt"), stop.clone());
-        Self { simulator, stop, time: tokio::spawn(time) }
+        let mut vendors = Self::still(folder, Clock::system().now(), "").await;
+        vendors.go();
+        vendors
+    }
+
+    /// Starts them with time standing still at `since`. Every report gets `settings` besides its interval.
+    pub(crate) async fn still(folder: &Path, since: Timestamp, settings: &str) -> Self {
+        let clock = Clock::manual(since);
+        let seed = (1..).find(|seed| stay(*seed)).unwrap();
+        let options = Options { seed, agents: AGENTS, limits: None, ..Options::new(clock.clone()) };
+        let simulator = Simulator::start(options).await.unwrap();
+        configure(&simulator, folder, settings);
+        let world = World { simulator, clock, since, ucids: folder.join("ucids.txt") };
+        world.list();
+        Self { world: Arc::new(world), time: None }
+    }
+
+    /// Has time run with the machine's.
+    pub(crate) fn go(&mut self) {
+        let (world, stop) = (Arc::clone(&self.world), CancellationToken::new());
+        let stopped = stop.clone();
+        let time = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(TICK);
+            while !stopped.is_cancelled() {
+                ticks.tick().await;
+                world.clock.set(Clock::system().now());
+                world.list();
+            }
+        });
+        self.time = Some((stop, time));
     }
 
     /// Has time stand still.
     pub(crate) async fn stop(&mut self) -> Stopped {
-        self.stop.cancel();
-        (&mut self.time).await.unwrap()
+        if let Some((stop, time)) = self.time.take() {
+            stop.cancel();
+            time.await.unwrap();
+        }
+        self.world.stopped()
     }
 
     pub(crate) fn truth(&self) -> &Truth {
-        self.simulator.truth()
+        self.world.simulator.truth()
     }
 }
 
 impl Drop for Vendors {
     fn drop(&mut self) {
-        self.time.abort();
+        if let Some((_, time)) = &self.time {
+            time.abort();
+        }
     }
 }
 
-async fn run_time(simulator: Arc<Simulator>, clock: Clock, path: PathBuf, stop: CancellationToken) -> Stopped {
-    let since = clock.now();
-    let from = since - HISTORY;
-    let list = |now: Timestamp| {
-        let to = now - LISTED_AFTER;
-        let today = day(now.as_second());
-        let calls = simulator.ozonetel_ucids(from, to).into_iter();
+impl World {
+    /// Where it stands.
+    fn stopped(&self) -> Stopped {
+        let at = self.clock.now();
+        Stopped { since: self.since, at, listed: (self.since - HISTORY, at - LISTED_AFTER) }
+    }
+
+    /// Lists the calls of the day.
+    fn list(&self) {
+        let Stopped { at, listed: (from, to), .. } = self.stopped();
+        let today = day(at.as_second());
+        let calls = self.simulator.ozonetel_ucids(from, to).into_iter();
         let lines: Vec<_> =
             calls.filter(|(_, date)| *date == today).map(|(id, date)| format!("{id},{date}\n")).collect();
         // Renamed into place: the exporter never reads half a file.
-        let aside = path.with_extension("new");
+        let aside = self.ucids.with_extension("new");
         std::fs::write(&aside, lines.concat()).unwrap();
-        std::fs::rename(&aside, &path).unwrap();
-        to
-    };
-    let mut ticks = tokio::time::interval(TICK);
-    while !stop.is_cancelled() {
-        ticks.tick().await;
-        clock.set(Clock::system().now());
-        list(clock.now());
+        std::fs::rename(&aside, &self.ucids).unwrap();
     }
-    let at = clock.now();
-    Stopped { since, at, listed: (from, list(at)) }
+}
+
+/// Whether all Huawei agents of this seed who are at work stay there.
+fn stay(seed: u64) -> bool {
+    let truth = Truth::with_huawei(seed, AGENTS, AGENTS);
+    let now = Clock::system().now().as_second();
+    let at_work = |agent, at| truth.on_shift(Vendor::Huawei, agent, at).is_some();
+    (0..).take(AGENTS).all(|agent| !at_work(agent, now - SIGNED_IN) || at_work(agent, now + SIGNED_IN))
 }
 
 /// The Indian day.
@@ -123,7 +164,7 @@ fn day(at: i64) -> jiff::civil::Date {
     jiff::tz::TimeZone::UTC.to_datetime(Timestamp::from_second(at + IST).unwrap()).date()
 }
 
-fn configure(simulator: &Simulator, folder: &Path) {
+fn configure(simulator: &Simulator, folder: &Path, settings: &str) {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     let credentials = simulator.credentials();
     write("api_key", &credentials.ozonetel_api_key);
@@ -147,24 +188,24 @@ vendors:
       api_key_file: api_key
       rate_limit: 60000/1m
       reports:
-        average_handling_time: {{ interval: 1s, agents: {agents}, campaigns: {campaigns} }}
-        call_details: {{ interval: 1s, ucid_file: ucids.txt }}
+        average_handling_time: {{ interval: 1s{settings}, agents: {agents}, campaigns: {campaigns} }}
+        call_details: {{ interval: 1s{settings}, ucid_file: ucids.txt }}
   wolkvox:
     - account: ventas-co
       base_url: {wolkvox}
       token_file: token
       licences: 1000
-      reports: {{ agent_hold_mute: {{ interval: 1s }} }}
+      reports: {{ agent_hold_mute: {{ interval: 1s{settings} }} }}
   huawei:
     - account: aicc-br
       base_url: {huawei}
       guids: {{ file: guids.json }}
-      reports: {{ agent_call_statistics: {{ interval: 1s }} }}
+      reports: {{ agent_call_statistics: {{ interval: 1s{settings} }} }}
   voximplant:
     - account: shop-eu
       base_url: {voximplant}
       credentials_file: credentials.json
-      reports: {{ operator_statistics: {{ interval: 1s }} }}
+      reports: {{ operator_statistics: {{ interval: 1s{settings} }} }}
 "
     );
     write("exporter.yml", &yml);
