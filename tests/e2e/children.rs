@@ -49,7 +49,9 @@ impl Exporter {
 
     /// Starts it and waits for nothing.
     pub(crate) fn launch(folder: &Path, address: &str) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_contact-center-exporter"));
+        // A limit on the size of files is an error to be told, not a signal to die of.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_contact-center-exporter")]);
         command.arg(format!("--config.file={}", folder.join("exporter.yml").display()));
         command.arg(format!("--web.listen-address={address}"));
         let log = folder.join("exporter.log");
@@ -82,6 +84,12 @@ impl Exporter {
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.0.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// No file of its may grow beyond so many bytes, and no byte beyond them may be written.
+    pub(crate) fn limit_files(&self, bytes: &str) {
+        let (pid, limit) = (format!("--pid={}", self.child.0.id()), format!("--fsize={bytes}:"));
+        assert!(Command::new("prlimit").args([pid, limit]).status().unwrap().success());
     }
 
     /// Waits for its end.

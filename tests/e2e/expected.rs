@@ -15,9 +15,9 @@ pub(crate) struct Family {
 }
 
 impl Family {
-    /// Whether it says how things are, not how much has happened.
-    pub(crate) fn is_gauge(&self) -> bool {
-        ["average_handle_time", "signed_in"].iter().any(|name| self.query.contains(name))
+    /// Whether it says how much has happened, not how things are.
+    pub(crate) fn is_counter(&self) -> bool {
+        !["average_handle_time", "signed_in"].iter().any(|name| self.query.contains(name))
     }
 }
 

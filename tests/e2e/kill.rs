@@ -46,12 +46,13 @@ async fn killed_dozens_of_times_no_counter_falls_and_none_is_wrong() {
     let seed = std::env::var("KILL_SEED").map_or(now.as_millisecond().unsigned_abs(), |seed| seed.parse().unwrap());
     println!("KILL_SEED={seed}");
     let folder = tempfile::tempdir().unwrap();
-    let mut vendors = Vendors::still(folder.path(), now, "").await;
+    let mut vendors = Vendors::start(folder.path(), "").await;
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().to_string();
     let mut exporter = Exporter::launch(folder.path(), &address);
     let server = Server::start(folder.path(), &address, "500ms").await;
     let prometheus = Prometheus::new(&server.address);
 
+    prometheus.until(&format!("count(contact_center_up == 1) == {}", vendors::REPORTS), DEADLINE).await;
     let first = polled(&prometheus, &mut vendors).await;
     vendors.go();
     let ends = ends(&mut Dice(seed));
@@ -121,7 +122,7 @@ async fn polled(prometheus: &Prometheus, vendors: &mut Vendors) -> Moment {
     );
     prometheus.until(&seen, DEADLINE).await;
     let families = expected::families(vendors.truth(), &stopped);
-    let families: Vec<_> = families.into_iter().filter(|family| !family.is_gauge()).collect();
+    let families: Vec<_> = families.into_iter().filter(Family::is_counter).collect();
     let mut seen = Vec::new();
     for family in &families {
         seen.push(prometheus.vector(&family.query).await);

@@ -7,6 +7,7 @@
 #![expect(clippy::print_stdout, reason = "the test says what it compared")]
 
 mod children;
+mod disk;
 mod expected;
 mod kill;
 mod promql;
@@ -38,7 +39,7 @@ async fn prometheus_has_the_truth_of_every_vendor() {
     let _alone = alone().await;
     vendors::away_from_midnight().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut vendors = Vendors::start(folder.path()).await;
+    let mut vendors = Vendors::start(folder.path(), "").await;
     let exporter = Exporter::start(folder.path()).await;
     let server = Server::start(folder.path(), &exporter.address, "1s").await;
     let prometheus = Prometheus::new(&server.address);
@@ -56,7 +57,7 @@ async fn prometheus_has_the_truth_of_every_vendor() {
 
     // Then the truth stands still. A poll that began so long after has been stored, shown and scraped, with all before it.
     let stopped = vendors.stop().await;
-    let after = stopped.at.as_second() + 4;
+    let after = contact_center_exporter::clock::Clock::system().now().as_second() + 4;
     let seen = format!(
         "min(contact_center_last_success_timestamp_seconds) > {after} \
          and count(contact_center_last_success_timestamp_seconds) == {}",

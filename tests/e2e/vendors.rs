@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use contact_center_exporter::clock::Clock;
@@ -25,10 +26,14 @@ pub(crate) const AVERAGED: usize = 8;
 const AGENTS: usize = 200;
 /// A call is listed this long after its end: its after-call work is over, and what its record says is final.
 const LISTED_AFTER: SignedDuration = SignedDuration::from_secs(60);
-/// Calls that ended this long before the start are listed too.
-const HISTORY: SignedDuration = SignedDuration::from_mins(10);
+/// Calls that ended this long before the start are listed too, in seconds,
+const HISTORY: i64 = 600;
+/// or this long, after a leap.
+const LONG_HISTORY: i64 = 4 * 3600;
 /// How often time moves.
 const TICK: Duration = Duration::from_millis(100);
+/// The vendors' clock is so far ahead of the machine's: when it stands still, no token should come from its future.
+const AHEAD: SignedDuration = SignedDuration::from_secs(10);
 /// No Huawei agent signs out for so long: what he did after the last reading nobody could know.
 const SIGNED_IN: i64 = 240;
 
@@ -43,6 +48,7 @@ struct World {
     simulator: Simulator,
     clock: Clock,
     since: Timestamp,
+    history: AtomicI64,
     ucids: PathBuf,
 }
 
@@ -63,7 +69,7 @@ pub(crate) async fn away_from_midnight() {
     let clock = Clock::system();
     let near = |offset: i64| {
         let second = (clock.now().as_second() + offset).rem_euclid(DAY);
-        !(300..DAY - 240).contains(&second)
+        !(300..DAY - 300).contains(&second)
     };
     if [0, IST, BOGOTA].into_iter().any(near) {
         println!("a vendor's midnight is near; waiting until it is over");
@@ -74,23 +80,20 @@ pub(crate) async fn away_from_midnight() {
 }
 
 impl Vendors {
-    /// Starts them, with the exporter's configuration in `folder`, and time with them.
-    pub(crate) async fn start(folder: &Path) -> Self {
-        let mut vendors = Self::still(folder, Clock::system().now(), "").await;
-        vendors.go();
-        vendors
-    }
-
-    /// Starts them with time standing still at `since`. Every report gets `settings` besides its interval.
-    pub(crate) async fn still(folder: &Path, since: Timestamp, settings: &str) -> Self {
+    /// Starts them, and time with them, with the exporter's configuration in `folder`. Every report gets `settings`
+    /// besides its interval.
+    pub(crate) async fn start(folder: &Path, settings: &str) -> Self {
+        let since = ahead();
         let clock = Clock::manual(since);
         let seed = (1..).find(|seed| stay(*seed)).unwrap();
         let options = Options { seed, agents: AGENTS, limits: None, ..Options::new(clock.clone()) };
         let simulator = Simulator::start(options).await.unwrap();
         configure(&simulator, folder, settings);
-        let world = World { simulator, clock, since, ucids: folder.join("ucids.txt") };
-        world.list();
-        Self { world: Arc::new(world), time: None }
+        let world =
+            World { simulator, clock, since, history: AtomicI64::new(HISTORY), ucids: folder.join("ucids.txt") };
+        let mut vendors = Self { world: Arc::new(world), time: None };
+        vendors.go();
+        vendors
     }
 
     /// Has time run with the machine's.
@@ -101,11 +104,18 @@ impl Vendors {
             let mut ticks = tokio::time::interval(TICK);
             while !stopped.is_cancelled() {
                 ticks.tick().await;
-                world.clock.set(Clock::system().now());
+                world.clock.set(ahead());
                 world.list();
             }
         });
         self.time = Some((stop, time));
+    }
+
+    /// Has so much happen at once, and many calls listed that nobody had listed before.
+    pub(crate) fn leap(&self, time: SignedDuration) {
+        self.world.history.store(LONG_HISTORY, Ordering::Relaxed);
+        self.world.clock.set(self.world.clock.now() + time);
+        self.world.list();
     }
 
     /// Has time stand still.
@@ -134,7 +144,8 @@ impl World {
     /// Where it stands.
     fn stopped(&self) -> Stopped {
         let at = self.clock.now();
-        Stopped { since: self.since, at, listed: (self.since - HISTORY, at - LISTED_AFTER) }
+        let history = SignedDuration::from_secs(self.history.load(Ordering::Relaxed));
+        Stopped { since: self.since, at, listed: (self.since - history, at - LISTED_AFTER) }
     }
 
     /// Lists the calls of the day.
@@ -149,6 +160,10 @@ impl World {
         std::fs::write(&aside, lines.concat()).unwrap();
         std::fs::rename(&aside, &self.ucids).unwrap();
     }
+}
+
+fn ahead() -> Timestamp {
+    Clock::system().now() + AHEAD
 }
 
 /// Whether all Huawei agents of this seed who are at work stay there.
