@@ -61,7 +61,13 @@ impl Store for Counting {
         let bytes: usize = writes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum();
         self.bytes.store(bytes as u64, Ordering::Relaxed);
         let took = timed(|| Ok(self.store.commit(writes)?));
-        match took { Ok(ms) => { self.took.store((ms * 1e6) as u64, Ordering::Relaxed); Ok(()) } Err(e) => Err(e.downcast().unwrap()) }
+        match took {
+            Ok(ms) => {
+                self.took.store((ms * 1e6) as u64, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(e) => Err(e.downcast().unwrap()),
+        }
     }
 }
 
@@ -77,7 +83,11 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let bytes = Arc::new(AtomicU64::new(0));
     let took = Arc::new(AtomicU64::new(0));
-    let store = Counting { store: RedbStore::open(&folder.path().join("state"))?, bytes: Arc::clone(&bytes), took: Arc::clone(&took) };
+    let store = Counting {
+        store: RedbStore::open(&folder.path().join("state"))?,
+        bytes: Arc::clone(&bytes),
+        took: Arc::clone(&took),
+    };
     let mut polls = Polls::open(Box::new(store))?;
     let mut rows = Vec::new();
     for days in 1..=DAYS {
@@ -89,7 +99,8 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
             let plain = vec![0x5a; usize::try_from(bytes.load(Ordering::Relaxed))?];
             let beside = timed(|| write_plain(folder.path(), &plain))?;
             if round > 0 {
-                ours.push(t); commits.push(took.load(Ordering::Relaxed) as f64 / 1e6);
+                ours.push(t);
+                commits.push(took.load(Ordering::Relaxed) as f64 / 1e6);
                 theirs.push(beside);
             }
         }
