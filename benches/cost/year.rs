@@ -4,6 +4,7 @@
 use contact_center_exporter::amount::Amount;
 use contact_center_exporter::catalogue::Family;
 use contact_center_exporter::config::AgentLabel;
+use contact_center_exporter::ledger::calendar::Due;
 use contact_center_exporter::ledger::redb::RedbStore;
 use contact_center_exporter::ledger::{Book, Ledger};
 use contact_center_exporter::reading::{Bucket, CallId, CallUpdate, Entity, Reading};
@@ -35,7 +36,7 @@ struct Office {
 pub(crate) fn measure() -> anyhow::Result<Row> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("state");
-    let mut office = Office::open(Ledger::open(Box::new(RedbStore::open(&path)?), "bench")?)?;
+    let mut office = Office::open(&Ledger::open(Box::new(RedbStore::open(&path)?), "bench")?)?;
     let mut sizes = Vec::new();
     for day in 1..=DAYS[2] {
         let date = START.checked_add((day - 1).days())?;
@@ -59,7 +60,7 @@ pub(crate) fn measure() -> anyhow::Result<Row> {
 }
 
 impl Office {
-    fn open(ledger: Ledger) -> anyhow::Result<Self> {
+    fn open(ledger: &Ledger) -> anyhow::Result<Self> {
         let book = |vendor, name| ledger.book(vendor, "acme", name, ledger.names(AgentLabel::Plain, None));
         let entities = |count, name: fn(String) -> Entity, what| -> Vec<Entity> {
             (0..count).map(|number| name(format!("{what}-{number:03}"))).collect()
@@ -97,7 +98,7 @@ impl Office {
                 reading.figure(family, agent, &Bucket::Session, Amount::whole(done * 20 + extra));
             }
         }
-        self.sessions.apply(&reading, now, &Calendar::Present, &settings, &Default::default())?;
+        self.sessions.apply(&reading, now, &Calendar::Present, &settings, &Due::default())?;
 
         let mut reading = Reading::default();
         let calls = AGENTS * CALLS / HOURS.len() as u64;
@@ -115,7 +116,7 @@ impl Office {
             reading.calls.push(CallUpdate::Done(id));
         }
         let calendar = Calendar::Calls { zone: TimeZone::UTC };
-        self.calls.apply(&reading, now, &calendar, &settings, &Default::default())?;
+        self.calls.apply(&reading, now, &calendar, &settings, &Due::default())?;
         Ok(())
     }
 }

@@ -160,9 +160,10 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unrea
 }
 
 /// Seven bits at a time, the lowest first.
+#[expect(clippy::cast_possible_truncation, reason = "seven bits, and what is left is fewer")]
 fn put(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
+        out.push(number as u8 | 0x80);
         number >>= 7;
     }
     out.push(number as u8);

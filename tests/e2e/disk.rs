@@ -42,7 +42,7 @@ async fn a_full_or_read_only_disk_costs_nothing_but_time() {
     let mut exporter = Exporter::launch(folder.path(), "127.0.0.1:0");
     exporter.listens().await;
     let address = exporter.address.clone();
-    until(&address, "every report is up", |page| page.all_up()).await;
+    until(&address, "every report is up", Page::all_up).await;
     let stopped = vendors.stop().await;
     let before = expected::families(vendors.truth(), &stopped);
     until(&address, "the truth is shown", |page| page.shows(&before)).await;

@@ -85,7 +85,7 @@ impl Vendors {
     pub(crate) async fn start(folder: &Path, settings: &str) -> Self {
         let since = ahead();
         let clock = Clock::manual(since);
-        let seed = (1..).find(|seed| stay(*seed)).unwrap();
+        let seed = (1..10_000).find(|seed| stay(*seed)).unwrap();
         let options = Options { seed, agents: AGENTS, limits: None, ..Options::new(clock.clone()) };
         let simulator = Simulator::start(options).await.unwrap();
         configure(&simulator, folder, settings);
