@@ -45,6 +45,11 @@ impl Amount {
         self.0 as f64 / SCALE as f64
     }
 
+    /// The number of thousandths, as it is stored.
+    pub(crate) const fn thousandths(self) -> u64 {
+        self.0
+    }
+
     /// The whole number, if it is one.
     pub const fn as_whole(self) -> Option<u64> {
         if self.0.is_multiple_of(SCALE) { Some(self.0 / SCALE) } else { None }

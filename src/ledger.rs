@@ -4,6 +4,7 @@
 
 pub mod calendar;
 mod calls;
+mod change;
 mod codec;
 pub mod entity;
 pub mod names;
@@ -11,21 +12,22 @@ pub mod redb;
 pub mod slot;
 pub mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::{Timestamp, ToSpan};
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
-use crate::reading::{Bucket, Entity, Reading};
+use crate::reading::{Entity, Reading};
 use crate::settings::{AgentLabel, ReportSettings};
 use calendar::Calendar;
 pub use calls::CallQueue;
 use calls::Calls;
+use change::chunk_of;
 use codec::Codes;
-use entity::{EntityState, Key};
+use entity::EntityState;
 use names::{AgentNames, HashKey};
 use slot::Slot;
 use store::{Store, StoreError, Writes};
@@ -37,7 +39,7 @@ const FORGET_SECONDS: i64 = 30 * 86_400;
 /// Legs and calls are kept apart for this many days: no vendor gives them any longer.
 const CALL_DAYS: i64 = 17;
 /// Entities of a book are stored in this many values, so that a change of one rewrites few others.
-const CHUNKS: u64 = 64;
+const CHUNKS: usize = 64;
 const DAY_SECONDS: i64 = 86_400;
 
 /// The store and what all books share. Clones share it.
@@ -213,7 +215,7 @@ impl Book {
         Ok(())
     }
 
-    fn chunk_key(&self, chunk: u64) -> String {
+    fn chunk_key(&self, chunk: usize) -> String {
         format!("{}e{chunk:02x}", self.prefix)
     }
 
@@ -275,10 +277,10 @@ impl Book {
         due: &calendar::Due,
     ) -> Result<Applied, StoreError> {
         let mut applied = Applied::default();
-        let mut changed: BTreeMap<Entity, EntityState> = BTreeMap::new();
         let mut meta = self.meta.clone();
         meta.last_success = Some(now.as_millisecond());
-        applied.revisions = self.count(reading, now, calendar, &mut changed);
+        let (mut changed, revisions) = self.count(reading, now, calendar);
+        applied.revisions = revisions;
         if let Calendar::Days { zone } = calendar {
             meta.days.read(&reading.days, due, now, zone, settings);
             applied.lost_days = due.lost.len() as u64;
@@ -294,10 +296,7 @@ impl Book {
         writes.push((format!("{}meta", self.prefix), Some(codec::encode(&meta))));
         self.ledger.commit(writes)?;
 
-        self.entities.extend(changed);
-        for entity in dropped {
-            self.entities.remove(&entity);
-        }
+        self.adopt(changed, &dropped);
         self.meta = meta;
         self.calls = calls;
         Ok(applied)
@@ -326,143 +325,6 @@ impl Book {
         }
         totals.into_iter().map(|(entity, sums)| (entity, sums.into_iter().collect())).collect()
     }
-
-    fn count(
-        &self,
-        reading: &Reading,
-        now: Timestamp,
-        calendar: &Calendar,
-        changed: &mut BTreeMap<Entity, EntityState>,
-    ) -> u64 {
-        let mut revisions = 0;
-        let mut sessions: BTreeMap<Entity, Vec<(Slot, Amount)>> = BTreeMap::new();
-        for figure in &reading.figures {
-            let Some(slot) = Slot::counter(figure.family, figure.label) else { continue };
-            let entity = self.name(&figure.entity);
-            if figure.bucket == Bucket::Session {
-                sessions.entry(entity).or_default().push((slot, figure.amount));
-            } else if let Some(key) = self.key(&figure.bucket, now, calendar) {
-                revisions += u64::from(self.open(entity, changed).record(key, slot, figure.amount));
-            }
-        }
-        for observation in &reading.observations {
-            if let Some(key) = self.key(&observation.bucket, now, calendar) {
-                let entity = self.name(&observation.entity);
-                self.open(entity, changed).observe(key, observation.family, observation.amount);
-            }
-        }
-        for (entity, figures) in sessions {
-            revisions += self.open(entity, changed).record_session(&figures, now.as_second());
-        }
-        let today = now.as_second() - now.as_second().rem_euclid(DAY_SECONDS);
-        let mentioned = reading.gauges.iter().map(|gauge| self.name(&gauge.entity));
-        for entity in mentioned.filter(|entity| self.entities.contains_key(entity)).collect::<BTreeSet<_>>() {
-            if self.entities.get(&entity).is_some_and(|state| state.seen < today) {
-                self.open(entity, changed);
-            }
-        }
-        for state in changed.values_mut() {
-            state.seen = today;
-        }
-        // What came back as it was needs no write.
-        changed.retain(|entity, state| self.entities.get(entity) != Some(state));
-        revisions
-    }
-
-    /// The bucket's key, unless it can change no more: a settled bucket is in the total already.
-    fn key(&self, bucket: &Bucket, now: Timestamp, calendar: &Calendar) -> Option<Key> {
-        match (bucket, calendar) {
-            (Bucket::Session, _) => Some(Key::Session),
-            (Bucket::Day(day), Calendar::Days { zone }) => {
-                self.meta.days.is_open(*day, calendar::day_of(now, zone)).then_some(Key::Day(*day))
-            }
-            (Bucket::Call { day, id }, Calendar::Calls { zone }) => {
-                (*day > oldest_call_day(now, zone)).then(|| Key::Call(*day, self.ledger.key.call(id.expose())))
-            }
-            _ => None,
-        }
-    }
-
-    fn open<'a>(&self, entity: Entity, changed: &'a mut BTreeMap<Entity, EntityState>) -> &'a mut EntityState {
-        changed.entry(entity).or_insert_with_key(|entity| self.entities.get(entity).cloned().unwrap_or_default())
-    }
-
-    /// Folds what is settled and drops whom the vendor has forgotten; says who was dropped.
-    fn fold(
-        &self,
-        now: Timestamp,
-        calendar: &Calendar,
-        meta: &Meta,
-        changed: &mut BTreeMap<Entity, EntityState>,
-    ) -> Vec<Entity> {
-        let oldest_call = match calendar {
-            Calendar::Calls { zone } | Calendar::Days { zone } => oldest_call_day(now, zone),
-            Calendar::Present => Date::MIN,
-        };
-        let closed = meta.days.closed_through;
-        let settled = |key: &Key| match key {
-            Key::Session => false,
-            Key::Day(day) => closed.is_some_and(|closed| *day <= closed),
-            Key::Call(day, _) => *day <= oldest_call,
-        };
-        let mut dropped = Vec::new();
-        let mut hidden: Vec<(Slot, Amount)> = Vec::new();
-        for (entity, state) in &self.entities {
-            let current = changed.get(entity).unwrap_or(state);
-            if now.as_second() - current.seen > FORGET_SECONDS && *entity != Entity::Account {
-                if matches!(entity, Entity::Agent(_)) && !self.shows_agents() {
-                    hidden.extend_from_slice(&current.totals);
-                }
-                changed.remove(entity);
-                dropped.push(entity.clone());
-            } else if current.cells.keys().any(settled) {
-                self.open(entity.clone(), changed);
-            }
-        }
-        for state in changed.values_mut() {
-            state.fold(settled);
-        }
-        // The sum over agents must not fall because one of them was dropped.
-        if !hidden.is_empty() {
-            let account = self.open(Entity::Account, changed);
-            for (slot, amount) in hidden {
-                match account.totals.iter_mut().find(|(known, _)| *known == slot) {
-                    Some((_, total)) => *total += amount,
-                    None => account.totals.push((slot, amount)),
-                }
-            }
-        }
-        dropped
-    }
-
-    /// The chunks that hold a changed or dropped entity, whole.
-    fn encode(&self, changed: &BTreeMap<Entity, EntityState>, dropped: &[Entity]) -> Writes {
-        let mut chunks: BTreeMap<u64, Vec<(&Entity, &EntityState)>> =
-            changed.keys().chain(dropped).map(|entity| (chunk_of(entity), Vec::new())).collect();
-        if chunks.is_empty() {
-            return Vec::new();
-        }
-        for (entity, state) in &self.entities {
-            if changed.contains_key(entity) || dropped.contains(entity) {
-                continue;
-            }
-            if let Some(chunk) = chunks.get_mut(&chunk_of(entity)) {
-                chunk.push((entity, state));
-            }
-        }
-        for (entity, state) in changed {
-            chunks.entry(chunk_of(entity)).or_default().push((entity, state));
-        }
-        let mut shared = self.ledger.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let codes = &mut shared.codes;
-        chunks
-            .into_iter()
-            .map(|(chunk, entities)| {
-                let value = (!entities.is_empty()).then(|| codes.encode_entities(entities.into_iter()));
-                (self.chunk_key(chunk), value)
-            })
-            .collect()
-    }
 }
 
 impl Ledger {
@@ -476,20 +338,6 @@ impl Ledger {
         codes.grown = false;
         Ok(())
     }
-}
-
-/// Calls of this day and before are in the totals for good.
-fn oldest_call_day(now: Timestamp, zone: &jiff::tz::TimeZone) -> Date {
-    calendar::day_of(now, zone).checked_sub(CALL_DAYS.days()).unwrap_or(Date::MIN)
-}
-
-/// FNV-1a: the same in every version, as the file outlives them.
-fn chunk_of(entity: &Entity) -> u64 {
-    let key = entity.label().map_or("", |(_, key)| key);
-    let hash = key
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    hash % CHUNKS
 }
 
 #[cfg(test)]

@@ -6,11 +6,13 @@
 
 #![expect(clippy::print_stdout, reason = "the figures")]
 
+mod ledger;
 mod memory;
 mod processes;
 mod requests;
 mod simulators;
 mod startup;
+mod year;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,12 @@ fn main() -> anyhow::Result<ExitCode> {
         simulators::serve()?;
         return Ok(ExitCode::SUCCESS);
     }
+    if let [first, folder, ..] = arguments.as_slice()
+        && first == "ledger-memory"
+    {
+        ledger::memory(folder.as_ref())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     // `cargo bench --bench cost -- startup` runs one of them; cargo adds an option of its own.
     let wanted = |name: &str| {
         let mut names = arguments.iter().filter(|argument| !argument.starts_with('-')).peekable();
@@ -43,6 +51,12 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if wanted("memory") {
         rows.push(memory::measure()?);
+    }
+    if wanted("ledger") {
+        rows.extend(ledger::measure()?);
+    }
+    if wanted("year") {
+        rows.push(year::measure()?);
     }
     println!("\n{:<44} {:>16} {:>22}  requirement", "median", "exporter", "beside it");
     for Row { what, ours, theirs, verdict, met } in &rows {

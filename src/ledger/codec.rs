@@ -8,23 +8,26 @@ use crate::amount::Amount;
 use crate::reading::Entity;
 
 /// Slot names by code. A code, once given, keeps its name for the life of the file.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(super) struct Codes {
     names: Vec<String>,
+    /// The code of each slot that was asked for, by [`Slot::index`].
+    known: Vec<Option<u16>>,
     /// Since it was last stored.
     pub(super) grown: bool,
 }
 
 type Numbers = Vec<(u16, Amount)>;
 
-#[derive(Serialize, Deserialize)]
+/// What serde makes of it is what [`put_key`] writes, and so on.
+#[derive(Deserialize)]
 enum StoredKey {
     Session,
     Day(i32),
     Call(i32, u64),
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct StoredEntity {
     kind: u8,
     key: String,
@@ -44,7 +47,7 @@ pub(super) struct Unreadable;
 impl Codes {
     /// The table as it was stored.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, Unreadable> {
-        Ok(Self { names: postcard::from_bytes(bytes).map_err(|_| Unreadable)?, grown: false })
+        Ok(Self { names: postcard::from_bytes(bytes).map_err(|_| Unreadable)?, ..Self::default() })
     }
 
     /// The table, to be stored.
@@ -53,17 +56,22 @@ impl Codes {
     }
 
     fn code(&mut self, slot: Slot) -> u16 {
+        let index = slot.index();
+        if let Some(Some(code)) = self.known.get(index) {
+            return *code;
+        }
         let name = slot.name();
-        let index = self.names.iter().position(|known| *known == name).unwrap_or_else(|| {
+        let place = self.names.iter().position(|known| *known == name).unwrap_or_else(|| {
             self.names.push(name);
             self.grown = true;
             self.names.len() - 1
         });
-        u16::try_from(index).unwrap_or(u16::MAX)
-    }
-
-    fn numbers(&mut self, slots: &[(Slot, Amount)]) -> Numbers {
-        slots.iter().map(|(slot, amount)| (self.code(*slot), *amount)).collect()
+        let code = u16::try_from(place).unwrap_or(u16::MAX);
+        if self.known.len() <= index {
+            self.known.resize(index + 1, None);
+        }
+        self.known[index] = Some(code);
+        code
     }
 
     /// Slots that this version does not know are left out.
@@ -72,34 +80,43 @@ impl Codes {
         numbers.into_iter().filter_map(|(code, amount)| Some((known(code)?, amount))).collect()
     }
 
-    /// Some entities in one value.
-    pub(super) fn encode_entities<'a>(
-        &mut self,
-        entities: impl Iterator<Item = (&'a Entity, &'a EntityState)>,
-    ) -> Vec<u8> {
-        let stored: Vec<StoredEntity> = entities
-            .map(|(entity, state)| {
-                let (kind, key) = match entity {
-                    Entity::Account => (0, ""),
-                    Entity::Agent(key) => (1, &**key),
-                    Entity::Campaign(key) => (2, &**key),
-                    Entity::Queue(key) => (3, &**key),
-                };
-                StoredEntity {
-                    kind,
-                    key: key.to_owned(),
-                    seen: state.seen,
-                    totals: self.numbers(&state.totals),
-                    cells: state
-                        .cells
-                        .iter()
-                        .map(|(key, cell)| (store_key(*key), self.numbers(&cell.highest), self.numbers(&cell.fallen)))
-                        .collect(),
-                    session: state.session.as_ref().map(|session| (self.numbers(&session.last), session.at)),
-                }
-            })
-            .collect();
-        encode(&stored)
+    /// Some entities in one value. Written by hand, in postcard's format: there are many of them in a poll.
+    pub(super) fn encode_entities(&mut self, entities: &[(&Entity, &EntityState)]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(entities.len() * 256);
+        put(&mut out, entities.len() as u64);
+        for (entity, state) in entities {
+            let (kind, key) = match entity {
+                Entity::Account => (0, ""),
+                Entity::Agent(key) => (1, &**key),
+                Entity::Campaign(key) => (2, &**key),
+                Entity::Queue(key) => (3, &**key),
+            };
+            out.push(kind);
+            put(&mut out, key.len() as u64);
+            out.extend_from_slice(key.as_bytes());
+            put_signed(&mut out, state.seen);
+            self.put_numbers(&mut out, &state.totals);
+            put(&mut out, state.cells.iter().len() as u64);
+            for (key, cell) in state.cells.iter() {
+                put_key(&mut out, *key);
+                self.put_numbers(&mut out, &cell.highest);
+                self.put_numbers(&mut out, &cell.fallen);
+            }
+            out.push(u8::from(state.session.is_some()));
+            if let Some(session) = &state.session {
+                self.put_numbers(&mut out, &session.last);
+                put_signed(&mut out, session.at);
+            }
+        }
+        out
+    }
+
+    fn put_numbers(&mut self, out: &mut Vec<u8>, numbers: &[(Slot, Amount)]) {
+        put(out, numbers.len() as u64);
+        for (slot, amount) in numbers {
+            put(out, u64::from(self.code(*slot)));
+            put(out, amount.thousandths());
+        }
     }
 
     /// The entities of one value.
@@ -142,11 +159,33 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unrea
     postcard::from_bytes(bytes).map_err(|_| Unreadable)
 }
 
-fn store_key(key: Key) -> StoredKey {
+/// Seven bits at a time, the lowest first.
+#[expect(clippy::cast_possible_truncation, reason = "seven bits, and what is left is fewer")]
+fn put(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// Small numbers stay small on both sides of zero.
+fn put_signed(out: &mut Vec<u8>, number: i64) {
+    put(out, ((number << 1) ^ (number >> 63)).cast_unsigned());
+}
+
+fn put_key(out: &mut Vec<u8>, key: Key) {
     match key {
-        Key::Session => StoredKey::Session,
-        Key::Day(day) => StoredKey::Day(day_number(day)),
-        Key::Call(day, id) => StoredKey::Call(day_number(day), id),
+        Key::Session => put(out, 0),
+        Key::Day(day) => {
+            put(out, 1);
+            put_signed(out, day_number(day).into());
+        }
+        Key::Call(day, id) => {
+            put(out, 2);
+            put_signed(out, day_number(day).into());
+            put(out, id);
+        }
     }
 }
 
@@ -187,7 +226,7 @@ mod tests {
         state.record_session(&[(slot(Family::AgentTalk), Amount::whole(3))], 1_790_000_001);
         let entity = Entity::Campaign("Übersee \"1\"".into());
         let mut codes = Codes::default();
-        let bytes = codes.encode_entities([(&entity, &state)].into_iter());
+        let bytes = codes.encode_entities(&[(&entity, &state)]);
         let codes = Codes::decode(&codes.encode()).unwrap();
         assert_eq!(codes.decode_entities(&bytes).unwrap(), [(entity, state)]);
         assert!(codes.decode_entities(&bytes[..bytes.len() - 1]).is_err());

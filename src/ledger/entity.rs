@@ -2,8 +2,6 @@
 //! agent, campaign, queue or account. The total is kept beside the open buckets and grows by what a bucket grows, so
 //! that a bucket can be forgotten once it can change no more.
 
-use std::collections::BTreeMap;
-
 use jiff::civil::Date;
 
 use super::slot::Slot;
@@ -30,6 +28,10 @@ pub struct Cell {
     pub fallen: Vec<(Slot, Amount)>,
 }
 
+/// Cells by key, in order. A list: most have two or three, new ones come last, and it is copied with every poll.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cells(Vec<(Key, Cell)>);
+
 /// The last good reading of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Session {
@@ -47,7 +49,7 @@ pub struct EntityState {
     /// The exported counters.
     pub totals: Vec<(Slot, Amount)>,
     /// The buckets that may still change.
-    pub cells: BTreeMap<Key, Cell>,
+    pub cells: Cells,
     /// The last reading, where the vendor counts since sign-in.
     pub session: Option<Session>,
 }
@@ -55,12 +57,42 @@ pub struct EntityState {
 /// A session's talk time may run this far ahead of the time since the last reading: clocks, and the call in progress.
 const SESSION_SLACK: i64 = 60;
 
+// === impl Cells ===
+
+impl Cells {
+    /// The keys, lowest first.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.0.iter().map(|(key, _)| key)
+    }
+
+    /// The cells, lowest key first.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &(Key, Cell)> {
+        self.0.iter()
+    }
+
+    fn entry(&mut self, key: Key) -> &mut Cell {
+        let place = self.0.binary_search_by(|(known, _)| known.cmp(&key)).unwrap_or_else(|place| {
+            self.0.insert(place, (key, Cell::default()));
+            place
+        });
+        &mut self.0[place].1
+    }
+}
+
+impl FromIterator<(Key, Cell)> for Cells {
+    fn from_iter<T: IntoIterator<Item = (Key, Cell)>>(cells: T) -> Self {
+        let mut cells = Vec::from_iter(cells);
+        cells.sort_by_key(|(key, _)| *key);
+        Self(cells)
+    }
+}
+
 // === impl EntityState ===
 
 impl EntityState {
     /// Takes in one figure. True if it is a revision: lower than what had been counted, and lower than at any fall before.
     pub fn record(&mut self, key: Key, slot: Slot, amount: Amount) -> bool {
-        let cell = self.cells.entry(key).or_default();
+        let cell = self.cells.entry(key);
         let highest = entry(&mut cell.highest, slot);
         if amount >= *highest {
             let growth = amount.above(*highest);
@@ -87,7 +119,7 @@ impl EntityState {
     /// Takes in one observation, unless this bucket has made one of that family before.
     pub fn observe(&mut self, key: Key, family: Family, amount: Amount) {
         let Some(bucket) = Slot::bucket_of(family, amount.as_f64()) else { return };
-        let cell = self.cells.entry(key).or_default();
+        let cell = self.cells.entry(key);
         if cell.highest.iter().any(|(slot, _)| slot.family == family) {
             return;
         }
@@ -101,7 +133,7 @@ impl EntityState {
     pub fn record_session(&mut self, figures: &[(Slot, Amount)], at: i64) -> u64 {
         let fresh = self.session.as_ref().is_some_and(|last| is_new_session(last, figures, at));
         if fresh {
-            self.cells.remove(&Key::Session);
+            self.cells.0.retain(|(key, _)| *key != Key::Session);
         }
         let revisions =
             figures.iter().filter(|(slot, amount)| self.record(Key::Session, *slot, *amount)).count() as u64;
@@ -110,10 +142,8 @@ impl EntityState {
     }
 
     /// Forgets the buckets that can change no more.
-    pub fn fold(&mut self, settled: impl Fn(&Key) -> bool) -> bool {
-        let before = self.cells.len();
-        self.cells.retain(|key, _| !settled(key));
-        self.cells.len() != before
+    pub fn fold(&mut self, settled: impl Fn(&Key) -> bool) {
+        self.cells.0.retain(|(key, _)| !settled(key));
     }
 }
 
@@ -140,6 +170,8 @@ fn entry(slots: &mut Vec<(Slot, Amount)>, slot: Slot) -> &mut Amount {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use jiff::civil::date;
     use proptest::prelude::*;
 

@@ -40,6 +40,16 @@ impl Slot {
         Some(Self { family, part: Part::Bucket(u8::try_from(index).ok()?) })
     }
 
+    /// A small number of its own, for tables.
+    pub(super) fn index(self) -> usize {
+        let part = match self.part {
+            Part::Whole => 0,
+            Part::State(index) => 1 + usize::from(index),
+            Part::Bucket(index) => 257 + usize::from(index),
+        };
+        self.family as usize * 513 + part
+    }
+
     /// The name in the state file: `family`, `family|state`, `family|<=30`.
     pub fn name(self) -> String {
         let spec = self.family.spec();

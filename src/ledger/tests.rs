@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::civil::date;
+use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
 
+use super::entity::Key;
 use super::*;
 use crate::catalogue::Family;
-use crate::reading::{CallId, CallUpdate, PendingCall};
+use crate::reading::{Bucket, CallId, CallUpdate, PendingCall};
 use crate::settings::{BACKFILL, SETTLE};
 
 /// A store whose contents outlive it, and that can be told to fail.

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// To start, on a busy machine.
@@ -25,13 +25,14 @@ impl Drop for Guard {
     }
 }
 
-/// The exporter, serving.
+/// The exporter, serving or about to.
 pub(crate) struct Exporter {
     pub(crate) address: String,
-    _child: Guard,
+    log: PathBuf,
+    child: Guard,
 }
 
-/// A Prometheus server that scrapes it every second.
+/// A Prometheus server that scrapes it.
 pub(crate) struct Server {
     pub(crate) address: String,
     log: PathBuf,
@@ -41,13 +42,66 @@ pub(crate) struct Server {
 impl Exporter {
     /// Starts it on the `exporter.yml` in `folder`.
     pub(crate) async fn start(folder: &Path) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_contact-center-exporter"));
+        let mut exporter = Self::launch(folder, "127.0.0.1:0");
+        exporter.listens().await;
+        exporter
+    }
+
+    /// Starts it and waits for nothing.
+    pub(crate) fn launch(folder: &Path, address: &str) -> Self {
+        // A limit on the size of files is an error to be told, not a signal to die of.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_contact-center-exporter")]);
         command.arg(format!("--config.file={}", folder.join("exporter.yml").display()));
-        command.arg("--web.listen-address=127.0.0.1:0");
+        command.arg(format!("--web.listen-address={address}"));
         let log = folder.join("exporter.log");
-        let mut child = start(&mut command, &log);
-        let address = listening(&mut child, &log, "message=listening").await;
-        Self { address, _child: child }
+        let child = start(&mut command, &log);
+        Self { address: address.to_owned(), log, child }
+    }
+
+    /// Waits until it serves.
+    pub(crate) async fn listens(&mut self) {
+        self.address = listening(&mut self.child, &self.log, "message=listening").await;
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// How it has ended, if it has.
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.0.try_wait().unwrap()
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(mut self) -> ExitStatus {
+        self.child.0.kill().unwrap();
+        self.child.0.wait().unwrap()
+    }
+
+    /// Sends it a signal by name.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.0.id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// No file of its may grow beyond so many bytes, and no byte beyond them may be written.
+    pub(crate) fn limit_files(&self, bytes: &str) {
+        let (pid, limit) = (format!("--pid={}", self.child.0.id()), format!("--fsize={bytes}:"));
+        assert!(Command::new("prlimit").args([pid, limit]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn end(mut self) -> ExitStatus {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "does not end");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     }
 
     /// Has promtool judge the page.
@@ -74,10 +128,10 @@ impl Exporter {
 }
 
 impl Server {
-    /// Starts it with its data in `folder`.
-    pub(crate) async fn start(folder: &Path, target: &str) -> Self {
+    /// Starts it with its data in `folder`; it scrapes `target` that often.
+    pub(crate) async fn start(folder: &Path, target: &str, interval: &str) -> Self {
         let yml = format!(
-            "global: {{ scrape_interval: 1s }}\n\
+            "global: {{ scrape_interval: {interval}, scrape_timeout: {interval} }}\n\
              scrape_configs:\n  - {{ job_name: exporter, static_configs: [{{ targets: ['{target}'] }}] }}\n"
         );
         let file = folder.join("prometheus.yml");

@@ -14,7 +14,14 @@ pub(crate) struct Family {
     pub(crate) values: Values,
 }
 
-type Values = BTreeMap<String, f64>;
+impl Family {
+    /// Whether it says how much has happened, not how things are.
+    pub(crate) fn is_counter(&self) -> bool {
+        !["average_handle_time", "signed_in"].iter().any(|name| self.query.contains(name))
+    }
+}
+
+pub(crate) type Values = BTreeMap<String, f64>;
 type Column<T> = (&'static str, fn(&T) -> u64);
 
 const AGENT_CALLS: [Column<Figures>; 10] = [

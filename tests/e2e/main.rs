@@ -7,7 +7,9 @@
 #![expect(clippy::print_stdout, reason = "the test says what it compared")]
 
 mod children;
+mod disk;
 mod expected;
+mod kill;
 mod promql;
 mod vendors;
 
@@ -26,13 +28,20 @@ const COUNTERS: &str = r#"{__name__=~"contact_center_.+_(total|bucket|count|sum)
 /// Counters of agents whose figures grow with every call.
 const BUSY: &str = r#"{__name__=~"contact_center_agent_(talk|hold_mute)_seconds_total"}"#;
 
+/// One test at a time: each has a server and a busy exporter, and waits for polls.
+async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    TURN.lock().await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_has_the_truth_of_every_vendor() {
+    let _alone = alone().await;
     vendors::away_from_midnight().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut vendors = Vendors::start(folder.path()).await;
+    let mut vendors = Vendors::start(folder.path(), "").await;
     let exporter = Exporter::start(folder.path()).await;
-    let server = Server::start(folder.path(), &exporter.address).await;
+    let server = Server::start(folder.path(), &exporter.address, "1s").await;
     let prometheus = Prometheus::new(&server.address);
 
     // Figures move, and many polls see them moving.
@@ -48,7 +57,7 @@ async fn prometheus_has_the_truth_of_every_vendor() {
 
     // Then the truth stands still. A poll that began so long after has been stored, shown and scraped, with all before it.
     let stopped = vendors.stop().await;
-    let after = stopped.at.as_second() + 4;
+    let after = contact_center_exporter::clock::Clock::system().now().as_second() + 4;
     let seen = format!(
         "min(contact_center_last_success_timestamp_seconds) > {after} \
          and count(contact_center_last_success_timestamp_seconds) == {}",

@@ -31,6 +31,18 @@ impl Prometheus {
         vector
     }
 
+    /// Every sample of the series that a range selector finds, by all labels.
+    pub(crate) async fn samples(&self, selector: &str) -> BTreeMap<String, Vec<f64>> {
+        let answer = self.client.get(&self.url).query(&[("query", selector)]).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        assert_eq!(answer["status"], "success", "{selector}: {answer}");
+        let value = |sample: &Value| sample[1].as_str().unwrap().parse().unwrap();
+        let series = answer["data"]["result"].as_array().unwrap().iter();
+        series
+            .map(|one| (one["metric"].to_string(), one["values"].as_array().unwrap().iter().map(value).collect()))
+            .collect()
+    }
+
     /// The names of the families that a selector finds.
     pub(crate) async fn names(&self, selector: &str) -> Vec<String> {
         let query = format!("count by (name) (label_replace({selector}, 'name', '$1', '__name__', '(.+)'))");

@@ -1,8 +1,9 @@
-//! The simulated vendors on a clock that runs with the machine's until the test stops it, and the exporter.yml that names
-//! them. A dialler lists Ozonetel's calls, as an operator's own would.
+//! The simulated vendors on a clock that stands still or runs with the machine's, as the test wants it, and the
+//! exporter.yml that names them. A dialler lists Ozonetel's calls, as an operator's own would.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use contact_center_exporter::clock::Clock;
@@ -25,16 +26,30 @@ pub(crate) const AVERAGED: usize = 8;
 const AGENTS: usize = 200;
 /// A call is listed this long after its end: its after-call work is over, and what its record says is final.
 const LISTED_AFTER: SignedDuration = SignedDuration::from_secs(60);
-/// Calls that ended this long before the start are listed too.
-const HISTORY: SignedDuration = SignedDuration::from_mins(10);
+/// Calls that ended this long before the start are listed too, in seconds,
+const HISTORY: i64 = 600;
+/// or this long, after a leap.
+const LONG_HISTORY: i64 = 4 * 3600;
 /// How often time moves.
 const TICK: Duration = Duration::from_millis(100);
+/// The vendors' clock is so far ahead of the machine's: when it stands still, no token should come from its future.
+const AHEAD: SignedDuration = SignedDuration::from_secs(10);
+/// No Huawei agent signs out for so long: what he did after the last reading nobody could know.
+const SIGNED_IN: i64 = 240;
 
 /// Four running vendors.
 pub(crate) struct Vendors {
-    simulator: Arc<Simulator>,
-    stop: CancellationToken,
-    time: JoinHandle<Stopped>,
+    world: Arc<World>,
+    time: Option<(CancellationToken, JoinHandle<()>)>,
+}
+
+/// What moves with time.
+struct World {
+    simulator: Simulator,
+    clock: Clock,
+    since: Timestamp,
+    history: AtomicI64,
+    ucids: PathBuf,
 }
 
 /// Where the truth stands still.
@@ -54,7 +69,7 @@ pub(crate) async fn away_from_midnight() {
     let clock = Clock::system();
     let near = |offset: i64| {
         let second = (clock.now().as_second() + offset).rem_euclid(DAY);
-        !(300..DAY - 240).contains(&second)
+        !(300..DAY - 300).contains(&second)
     };
     if [0, IST, BOGOTA].into_iter().any(near) {
         println!("a vendor's midnight is near; waiting until it is over");
@@ -65,57 +80,98 @@ pub(crate) async fn away_from_midnight() {
 }
 
 impl Vendors {
-    /// Starts them, with the exporter's configuration in `folder`.
-    pub(crate) async fn start(folder: &Path) -> Self {
-        let clock = Clock::manual(Clock::system().now());
-        let options = Options { agents: AGENTS, limits: None, ..Options::new(clock.clone()) };
-        let simulator = Arc::new(Simulator::start(options).await.unwrap());
-        configure(&simulator, folder);
-        let stop = CancellationToken::new();
-        let time = run_time(Arc::clone(&simulator), clock, folder.join("ucids.txt"), stop.clone());
-        Self { simulator, stop, time: tokio::spawn(time) }
+    /// Starts them, and time with them, with the exporter's configuration in `folder`. Every report gets `settings`
+    /// besides its interval.
+    pub(crate) async fn start(folder: &Path, settings: &str) -> Self {
+        let since = ahead();
+        let clock = Clock::manual(since);
+        let seed = (1..10_000).find(|seed| stay(*seed)).unwrap();
+        let options = Options { seed, agents: AGENTS, limits: None, ..Options::new(clock.clone()) };
+        let simulator = Simulator::start(options).await.unwrap();
+        configure(&simulator, folder, settings);
+        let world =
+            World { simulator, clock, since, history: AtomicI64::new(HISTORY), ucids: folder.join("ucids.txt") };
+        let mut vendors = Self { world: Arc::new(world), time: None };
+        vendors.go();
+        vendors
+    }
+
+    /// Has time run with the machine's.
+    pub(crate) fn go(&mut self) {
+        let (world, stop) = (Arc::clone(&self.world), CancellationToken::new());
+        let stopped = stop.clone();
+        let time = tokio::spawn(async move {
+            let mut ticks = tokio::time::interval(TICK);
+            while !stopped.is_cancelled() {
+                ticks.tick().await;
+                world.clock.set(ahead());
+                world.list();
+            }
+        });
+        self.time = Some((stop, time));
+    }
+
+    /// Has so much happen at once, and many calls listed that nobody had listed before.
+    pub(crate) fn leap(&self, time: SignedDuration) {
+        self.world.history.store(LONG_HISTORY, Ordering::Relaxed);
+        self.world.clock.set(self.world.clock.now() + time);
+        self.world.list();
     }
 
     /// Has time stand still.
     pub(crate) async fn stop(&mut self) -> Stopped {
-        self.stop.cancel();
-        (&mut self.time).await.unwrap()
+        if let Some((stop, time)) = self.time.take() {
+            stop.cancel();
+            time.await.unwrap();
+        }
+        self.world.stopped()
     }
 
     pub(crate) fn truth(&self) -> &Truth {
-        self.simulator.truth()
+        self.world.simulator.truth()
     }
 }
 
 impl Drop for Vendors {
     fn drop(&mut self) {
-        self.time.abort();
+        if let Some((_, time)) = &self.time {
+            time.abort();
+        }
     }
 }
 
-async fn run_time(simulator: Arc<Simulator>, clock: Clock, path: PathBuf, stop: CancellationToken) -> Stopped {
-    let since = clock.now();
-    let from = since - HISTORY;
-    let list = |now: Timestamp| {
-        let to = now - LISTED_AFTER;
-        let today = day(now.as_second());
-        let calls = simulator.ozonetel_ucids(from, to).into_iter();
+impl World {
+    /// Where it stands.
+    fn stopped(&self) -> Stopped {
+        let at = self.clock.now();
+        let history = SignedDuration::from_secs(self.history.load(Ordering::Relaxed));
+        Stopped { since: self.since, at, listed: (self.since - history, at - LISTED_AFTER) }
+    }
+
+    /// Lists the calls of the day.
+    fn list(&self) {
+        let Stopped { at, listed: (from, to), .. } = self.stopped();
+        let today = day(at.as_second());
+        let calls = self.simulator.ozonetel_ucids(from, to).into_iter();
         let lines: Vec<_> =
             calls.filter(|(_, date)| *date == today).map(|(id, date)| format!("{id},{date}\n")).collect();
         // Renamed into place: the exporter never reads half a file.
-        let aside = path.with_extension("new");
+        let aside = self.ucids.with_extension("new");
         std::fs::write(&aside, lines.concat()).unwrap();
-        std::fs::rename(&aside, &path).unwrap();
-        to
-    };
-    let mut ticks = tokio::time::interval(TICK);
-    while !stop.is_cancelled() {
-        ticks.tick().await;
-        clock.set(Clock::system().now());
-        list(clock.now());
+        std::fs::rename(&aside, &self.ucids).unwrap();
     }
-    let at = clock.now();
-    Stopped { since, at, listed: (from, list(at)) }
+}
+
+fn ahead() -> Timestamp {
+    Clock::system().now() + AHEAD
+}
+
+/// Whether all Huawei agents of this seed who are at work stay there.
+fn stay(seed: u64) -> bool {
+    let truth = Truth::with_huawei(seed, AGENTS, AGENTS);
+    let now = Clock::system().now().as_second();
+    let at_work = |agent, at| truth.on_shift(Vendor::Huawei, agent, at).is_some();
+    (0..).take(AGENTS).all(|agent| !at_work(agent, now - SIGNED_IN) || at_work(agent, now + SIGNED_IN))
 }
 
 /// The Indian day.
@@ -123,7 +179,7 @@ fn day(at: i64) -> jiff::civil::Date {
     jiff::tz::TimeZone::UTC.to_datetime(Timestamp::from_second(at + IST).unwrap()).date()
 }
 
-fn configure(simulator: &Simulator, folder: &Path) {
+fn configure(simulator: &Simulator, folder: &Path, settings: &str) {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
     let credentials = simulator.credentials();
     write("api_key", &credentials.ozonetel_api_key);
@@ -147,24 +203,24 @@ vendors:
       api_key_file: api_key
       rate_limit: 60000/1m
       reports:
-        average_handling_time: {{ interval: 1s, agents: {agents}, campaigns: {campaigns} }}
-        call_details: {{ interval: 1s, ucid_file: ucids.txt }}
+        average_handling_time: {{ interval: 1s{settings}, agents: {agents}, campaigns: {campaigns} }}
+        call_details: {{ interval: 1s{settings}, ucid_file: ucids.txt }}
   wolkvox:
     - account: ventas-co
       base_url: {wolkvox}
       token_file: token
       licences: 1000
-      reports: {{ agent_hold_mute: {{ interval: 1s }} }}
+      reports: {{ agent_hold_mute: {{ interval: 1s{settings} }} }}
   huawei:
     - account: aicc-br
       base_url: {huawei}
       guids: {{ file: guids.json }}
-      reports: {{ agent_call_statistics: {{ interval: 1s }} }}
+      reports: {{ agent_call_statistics: {{ interval: 1s{settings} }} }}
   voximplant:
     - account: shop-eu
       base_url: {voximplant}
       credentials_file: credentials.json
-      reports: {{ operator_statistics: {{ interval: 1s }} }}
+      reports: {{ operator_statistics: {{ interval: 1s{settings} }} }}
 "
     );
     write("exporter.yml", &yml);

@@ -2,7 +2,8 @@
 //! synced, killed and started again for simulated weeks. After every scrape no counter may have fallen; at the end every
 //! counter must equal what really happened. Everything is drawn from a seed.
 //!
-//! `SEEDS=100000` runs so many, `SEED=17` one alone, `FROM=1000` begins there.
+//! `SEEDS=100000` runs so many, `SEED=17` one alone, `FROM=1000` begins there, `FAILURES=1` stops after so many (20).
+//! `DISK_THAT_LIES=1` plants one mistake in the disk; `scripts/mutants` plants others in the program.
 
 mod chaos;
 mod disk;
@@ -11,6 +12,7 @@ mod story;
 mod wire;
 
 use std::io::Write as _;
+use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,10 +37,12 @@ fn main() -> ExitCode {
     }
     let from = number("FROM").unwrap_or(1);
     let seeds = number("SEEDS").unwrap_or(2000);
+    let failures = number("FAILURES").unwrap_or(20);
     let (next, failed) = (AtomicU64::new(from), AtomicU64::new(0));
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let tallies = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| work(&next, from, seeds, &failed))).collect();
+        let workers: Vec<_> =
+            (0..threads).map(|_| scope.spawn(|| work(&next, from..from + seeds, &failed, failures))).collect();
         workers.into_iter().filter_map(|worker| worker.join().ok()).fold(Tally::default(), |sum, one| sum + one)
     });
     let failed = failed.load(Ordering::SeqCst);
@@ -48,11 +52,11 @@ fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn work(next: &AtomicU64, from: u64, seeds: u64, failed: &AtomicU64) -> Tally {
+fn work(next: &AtomicU64, seeds: Range<u64>, failed: &AtomicU64, failures: u64) -> Tally {
     let mut sum = Tally::default();
     loop {
         let seed = next.fetch_add(1, Ordering::SeqCst);
-        if seed >= from + seeds || failed.load(Ordering::SeqCst) > 20 {
+        if seed >= seeds.end || failed.load(Ordering::SeqCst) >= failures {
             return sum;
         }
         match run(seed) {
@@ -62,8 +66,9 @@ fn work(next: &AtomicU64, from: u64, seeds: u64, failed: &AtomicU64) -> Tally {
                 println!("seed {seed} failed: {error}\n    alone: make simulate SEED={seed}");
             }
         }
-        if (seed + 1 - from).is_multiple_of(250) {
-            println!("{} of {seeds} seeds", seed + 1 - from);
+        let told = seed + 1 - seeds.start;
+        if told.is_multiple_of(250) {
+            println!("{told} of {} seeds", seeds.end - seeds.start);
             let _ = std::io::stdout().flush();
         }
     }

@@ -145,9 +145,11 @@ impl Stage {
     /// Scrapes now and then, and lets things go wrong after `calm_until`.
     async fn live(&mut self, boot: &Boot, ends: Timestamp, calm_until: Timestamp) -> Result<(), String> {
         while self.now() < ends {
-            let calm = self.now() < calm_until;
+            let calm = self.now() < calm_until || self.huawei_is_late();
             self.net.calm.store(calm, Ordering::SeqCst);
-            if !calm {
+            if calm {
+                self.disk.set_full(false);
+            } else {
                 self.disturb();
             }
             let step = self.dice.seconds(600, 7200).min(ends.duration_since(self.now()));
@@ -159,6 +161,12 @@ impl Stage {
             self.listed.add(&self.net.simulator, self.now(), &mut self.dice, undated);
         }
         Ok(())
+    }
+
+    /// Whether Huawei agents may soon sign out with figures that were never stored. In long outages they do.
+    fn huawei_is_late(&self) -> bool {
+        let success = *self.net.huawei_success.lock().expect("no panic");
+        !self.setting.long_outages && success.is_some_and(|at| self.now().duration_since(at) > HOUR * 2)
     }
 
     /// Lets time pass; false if the disk died meanwhile.
