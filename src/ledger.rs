@@ -203,14 +203,15 @@ impl Book {
         // Under the account stand the sums of hidden agents.
         let kept =
             entities.into_iter().filter(|(entity, _)| plain || !matches!(entity, Entity::Agent(_) | Entity::Account));
-        let renamed: BTreeMap<Entity, EntityState> = kept.map(|(entity, state)| (self.name(&entity), state)).collect();
+        let renamed: BTreeMap<_, _> = kept.map(|(entity, state)| (self.name(&entity), state)).collect();
+        let renamed = Vec::from_iter(renamed);
         let meta = Meta { naming, ..self.meta.clone() };
         let mut writes = old;
         writes.extend(self.encode(&renamed, &[]));
         writes.push((format!("{}meta", self.prefix), Some(codec::encode(&meta))));
         self.ledger.commit(writes)?;
         tracing::info!(vendor = self.vendor, account = self.account, "agents are named in another way from now on");
-        self.entities = renamed;
+        self.entities = renamed.into_iter().collect();
         self.meta = meta;
         Ok(())
     }

@@ -2,8 +2,6 @@
 //! the chunks to be written. Entities come in order everywhere, so that a poll of ten thousand agents walks beside the
 //! book instead of looking each of them up.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Iter;
 use std::iter::Peekable;
 use std::sync::PoisonError;
 
@@ -18,8 +16,8 @@ use super::{Book, CALL_DAYS, CHUNKS, DAY_SECONDS, FORGET_SECONDS, Meta, calendar
 use crate::amount::Amount;
 use crate::reading::{Bucket, Entity, Figure, Observation, Reading};
 
-/// Entities with new states.
-pub(super) type Changed = BTreeMap<Entity, EntityState>;
+/// Entities with new states, in order.
+pub(super) type Changed = Vec<(Entity, EntityState)>;
 
 /// A part of a reading that speaks of one entity.
 enum Part<'a> {
@@ -37,7 +35,7 @@ struct Open<'a> {
 }
 
 /// A walk along entities in their order.
-struct Walk<'a>(Peekable<Iter<'a, Entity, EntityState>>);
+struct Walk<I: Iterator>(Peekable<I>);
 
 impl Book {
     /// The states after `reading`, and how many revisions it held.
@@ -58,7 +56,7 @@ impl Book {
         parts.sort_by(|(a, _), (b, _)| a.cmp(b));
 
         let (mut changed, mut revisions) = (Vec::new(), 0);
-        let mut known = Walk::along(&self.entities);
+        let mut known = Walk::along(self.entities.iter());
         for group in parts.chunk_by(|(a, _), (b, _)| a == b) {
             let Some((entity, _)) = group.first() else { continue };
             let before = known.find(entity);
@@ -67,15 +65,23 @@ impl Book {
             let mut session = Vec::new();
             for (_, part) in group {
                 match part {
+                    // A bucket's figures come together, and finding its key may take a hash.
                     Part::Figures(figures) => {
-                        for figure in *figures {
-                            let Some(slot) = Slot::counter(figure.family, figure.label) else { continue };
-                            match self.key(&figure.bucket, &open) {
-                                Some(Key::Session) => session.push((slot, figure.amount)),
-                                Some(key) => revisions += u64::from(state.record(key, slot, figure.amount)),
-                                None => continue,
+                        for bucket in figures.chunk_by(|a, b| a.bucket == b.bucket) {
+                            let Some(key) = bucket.first().and_then(|figure| self.key(&figure.bucket, &open)) else {
+                                continue;
+                            };
+                            let counters = bucket.iter().filter_map(|figure| {
+                                Some((Slot::counter(figure.family, figure.label)?, figure.amount))
+                            });
+                            for (slot, amount) in counters {
+                                touched = true;
+                                if key == Key::Session {
+                                    session.push((slot, amount));
+                                } else {
+                                    revisions += u64::from(state.record(key, slot, amount));
+                                }
                             }
-                            touched = true;
                         }
                     }
                     Part::Observations(observations) => {
@@ -98,7 +104,7 @@ impl Book {
                 changed.push((entity.clone(), state));
             }
         }
-        (changed.into_iter().collect(), revisions)
+        (changed, revisions)
     }
 
     /// The bucket's key, unless it can change no more: a settled bucket is in the total already.
@@ -124,7 +130,7 @@ impl Book {
         };
         let (mut dropped, mut opened) = (Vec::new(), Vec::new());
         let mut hidden: Vec<(Slot, Amount)> = Vec::new();
-        let mut news = Walk::along(changed);
+        let mut news = Walk::along(changed.iter().map(|(entity, state)| (entity, state)));
         for (entity, state) in &self.entities {
             let new = news.find(entity);
             let current = new.unwrap_or(state);
@@ -137,17 +143,19 @@ impl Book {
                 opened.push((entity.clone(), state.clone()));
             }
         }
-        for entity in &dropped {
-            changed.remove(entity);
-        }
+        changed.retain(|(entity, _)| dropped.binary_search(entity).is_err());
         changed.extend(opened);
-        for state in changed.values_mut() {
+        for (_, state) in changed.iter_mut() {
             state.fold(settled);
         }
         // The sum over agents must not fall because one of them was dropped.
         if !hidden.is_empty() {
-            let before = || self.entities.get(&Entity::Account).cloned().unwrap_or_default();
-            let account = changed.entry(Entity::Account).or_insert_with(before);
+            let place = changed.iter().position(|(entity, _)| *entity == Entity::Account).unwrap_or_else(|| {
+                let before = self.entities.get(&Entity::Account).cloned().unwrap_or_default();
+                changed.push((Entity::Account, before));
+                changed.len() - 1
+            });
+            let account = &mut changed[place].1;
             for (slot, amount) in hidden {
                 match account.totals.iter_mut().find(|(known, _)| *known == slot) {
                     Some((_, total)) => *total += amount,
@@ -155,19 +163,20 @@ impl Book {
                 }
             }
         }
+        changed.sort_by(|(a, _), (b, _)| a.cmp(b));
         dropped
     }
 
     /// The chunks that hold a changed or dropped entity, whole.
-    pub(super) fn encode(&self, changed: &Changed, dropped: &[Entity]) -> Writes {
+    pub(super) fn encode(&self, changed: &[(Entity, EntityState)], dropped: &[Entity]) -> Writes {
         let mut chunks: Vec<Option<Vec<(&Entity, &EntityState)>>> = vec![None; CHUNKS];
-        for entity in changed.keys().chain(dropped) {
+        for entity in changed.iter().map(|(entity, _)| entity).chain(dropped) {
             chunks[chunk_of(entity)].get_or_insert_default();
         }
         if chunks.iter().all(Option::is_none) {
             return Vec::new();
         }
-        let mut news = Walk::along(changed);
+        let mut news = Walk::along(changed.iter().map(|(entity, state)| (entity, state)));
         for (entity, state) in &self.entities {
             if let Some(chunk) = &mut chunks[chunk_of(entity)]
                 && news.find(entity).is_none()
@@ -191,13 +200,16 @@ impl Book {
     }
 
     /// Takes over the states that are stored by now.
-    pub(super) fn adopt(&mut self, mut changed: Changed, dropped: &[Entity]) {
-        if changed.len() > self.entities.len() / 8 {
-            // One walk instead of many look-ups.
-            self.entities.append(&mut changed);
-        } else {
-            self.entities.extend(changed);
+    pub(super) fn adopt(&mut self, changed: Changed, dropped: &[Entity]) {
+        let mut fresh = Vec::new();
+        let mut known = Walk::along(self.entities.iter_mut());
+        for (entity, state) in changed {
+            match known.find(&entity) {
+                Some(before) => *before = state,
+                None => fresh.push((entity, state)),
+            }
         }
+        self.entities.extend(fresh);
         for entity in dropped {
             self.entities.remove(entity);
         }
@@ -217,13 +229,13 @@ impl<'a> Open<'a> {
     }
 }
 
-impl<'a> Walk<'a> {
-    fn along(entities: &'a BTreeMap<Entity, EntityState>) -> Self {
-        Self(entities.iter().peekable())
+impl<'a, S, I: Iterator<Item = (&'a Entity, S)>> Walk<I> {
+    fn along(entities: I) -> Self {
+        Self(entities.peekable())
     }
 
     /// The state of `entity`, which must not come before the one that was asked for last.
-    fn find(&mut self, entity: &Entity) -> Option<&'a EntityState> {
+    fn find(&mut self, entity: &Entity) -> Option<S> {
         while self.0.next_if(|(known, _)| *known < entity).is_some() {}
         self.0.next_if(|(known, _)| *known == entity).map(|(_, state)| state)
     }

@@ -162,11 +162,14 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unrea
 /// Seven bits at a time, the lowest first.
 #[expect(clippy::cast_possible_truncation, reason = "seven bits, and what is left is fewer")]
 fn put(out: &mut Vec<u8>, mut number: u64) {
+    let (mut bytes, mut length) = ([0; 10], 0);
     while number >= 0x80 {
-        out.push(number as u8 | 0x80);
+        bytes[length] = number as u8 | 0x80;
+        length += 1;
         number >>= 7;
     }
-    out.push(number as u8);
+    bytes[length] = number as u8;
+    out.extend_from_slice(&bytes[..=length]);
 }
 
 /// Small numbers stay small on both sides of zero.
