@@ -26,6 +26,8 @@ struct State {
     full: bool,
     /// Writes left until it dies under the program.
     life: Option<u64>,
+    /// Syncs left until then: it dies right after the last of them, between two transactions.
+    syncs_left: Option<u64>,
     syncs: u64,
 }
 
@@ -63,6 +65,7 @@ impl Disk {
         state.content = state.safe.clone();
         state.boot += 1;
         state.life = None;
+        state.syncs_left = None;
     }
 
     pub(crate) fn set_full(&self, full: bool) {
@@ -72,6 +75,11 @@ impl Disk {
     /// Dies after so many more writes.
     pub(crate) fn die_after(&self, writes: u64) {
         self.lock().life = Some(writes);
+    }
+
+    /// Dies right after so many more syncs.
+    pub(crate) fn die_after_syncs(&self, syncs: u64) {
+        self.lock().syncs_left = Some(syncs);
     }
 
     pub(crate) fn is_dead(&self) -> bool {
@@ -147,6 +155,12 @@ impl StorageBackend for Handle {
         state.syncs += 1;
         for change in std::mem::take(&mut state.unsynced) {
             change.apply(&mut state.safe);
+        }
+        if let Some(left) = &mut state.syncs_left {
+            *left -= 1;
+            if *left == 0 {
+                state.life = Some(0);
+            }
         }
         Ok(())
     }

@@ -100,6 +100,10 @@ impl Stage {
         let mut site = None;
         while self.now() < turmoil_until {
             let boot = self.boot()?;
+            // The first polls after an outage close days that nobody reads again.
+            if site.is_some() && self.dice.percent(20) {
+                self.disk.die_after_syncs(self.dice.between(1, 12));
+            }
             let life =
                 if site.is_none() { HOUR * 3 + self.dice.seconds(0, 7200) } else { self.dice.seconds(60, 120_000) };
             let ends = (self.now() + life).min(turmoil_until);
@@ -183,6 +187,8 @@ impl Stage {
         self.disk.set_full(self.dice.percent(4));
         if self.dice.percent(4) {
             self.disk.die_after(self.dice.between(1, 60));
+        } else if self.dice.percent(3) {
+            self.disk.die_after_syncs(self.dice.between(1, 12));
         }
         if self.dice.percent(10) {
             let error = clock_error(&mut self.dice);
