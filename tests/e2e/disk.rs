@@ -17,7 +17,7 @@ use crate::expected::{self, Family, Values};
 use crate::vendors::{self, Vendors};
 
 /// Nothing here should take longer.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// Somebody hangs up every second: most pages of the state change, and a poll needs as many new ones. A token lives longer.
 const LEAP: SignedDuration = SignedDuration::from_secs(40);
 /// Room for the state several times over.
