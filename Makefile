@@ -27,7 +27,7 @@ demo:
 test:
 	scripts/need $(COMPILER) prometheus promtool=prometheus
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --test simulation -- -D warnings
 	$(CARGO) test --locked
 	$(MAKE) simulate
 	$(CARGO) run --locked --quiet -- check-config exporter.yml

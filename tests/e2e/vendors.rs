@@ -29,7 +29,7 @@ const LISTED_AFTER: SignedDuration = SignedDuration::from_secs(60);
 /// Calls that ended this long before the start are listed too, in seconds,
 const HISTORY: i64 = 600;
 /// or this long, after a leap.
-const LONG_HISTORY: i64 = 4 * 3600;
+const LONG_HISTORY: i64 = 3600;
 /// How often time moves.
 const TICK: Duration = Duration::from_millis(100);
 /// The vendors' clock is so far ahead of the machine's: when it stands still, no token should come from its future.

@@ -62,7 +62,8 @@ impl Disk {
                 change.apply(&mut state.safe);
             }
         }
-        state.content = state.safe.clone();
+        let state = &mut *state;
+        state.content.clone_from(&state.safe);
         state.boot += 1;
         state.life = None;
         state.syncs_left = None;

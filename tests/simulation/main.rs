@@ -5,6 +5,9 @@
 //! `SEEDS=100000` runs so many, `SEED=17` one alone, `FROM=1000` begins there, `FAILURES=1` stops after so many (20).
 //! `DISK_THAT_LIES=1` plants one mistake in the disk; `scripts/mutants` plants others in the program.
 
+#![expect(clippy::print_stdout, reason = "the test says what it simulated")]
+#![expect(clippy::cast_possible_truncation, reason = "offsets in a file of some megabytes, places in a short list")]
+
 mod chaos;
 mod disk;
 mod expected;

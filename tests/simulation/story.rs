@@ -229,7 +229,7 @@ impl Stage {
             if ["_total", "_bucket", "_count", "_sum"].iter().any(|end| name.ends_with(end)) {
                 let highest = self.shown.entry(series.to_owned()).or_insert(value);
                 if value < *highest {
-                    return Err(format!("{} fell from {highest} to {value} at {}", series, now));
+                    return Err(format!("{series} fell from {highest} to {value} at {now}"));
                 }
                 *highest = value;
             }

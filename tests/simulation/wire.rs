@@ -106,8 +106,6 @@ impl Net {
         let Some(agent) = self.huawei_agent(request) else { return now };
         let Some(session) = truth.session(agent, now.as_second()) else { return now };
         let figures_at = now.as_second().min(session.since + BUSY);
-        let stale = figures_at - 600;
-        let talk = truth.session(agent, stale).map_or(0, |session| session.figures.talk.cast_signed());
         let mut read_at = self.read_at.lock().expect("no panic");
         let readings = read_at.entry(agent).or_default();
         // A stale node can only be told from a new sign-in while it claims more talk than has passed since the last good
@@ -116,13 +114,18 @@ impl Net {
             let of_it = |at: &&Timestamp| at.duration_since(success).abs() < SignedDuration::from_mins(14);
             readings.iter().rev().find(of_it).copied()
         });
-        let elapsed = good.map_or(i64::MAX, |good| now.as_second() - good.as_second());
+        let good = good.map_or(i64::MIN, Timestamp::as_second);
+        // It has not even heard of what that reading held.
+        let stale = good.saturating_sub(dice.between(60, 1800).cast_signed());
         let busy = now.as_second() < session.since + BUSY;
-        let told_apart = busy && stale > session.since && talk > elapsed.saturating_add(1500);
+        let told_apart = busy && stale > session.since && {
+            let talk = truth.session(agent, stale).map_or(0, |session| session.figures.talk.cast_signed());
+            talk > now.as_second() - good + 1500
+        };
         if arrives {
             readings.push(now);
         }
-        let at = if !calm && told_apart && dice.percent(5) { stale } else { figures_at };
+        let at = if !calm && told_apart && dice.percent(10) { stale } else { figures_at };
         Timestamp::from_second(at).expect("a moment")
     }
 }
