@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Options of the demo, as in: make demo ARGS='--speed=60 --web.listen-address=:8080'
 ARGS ?=
 # Stories of the simulation, as in: make simulate SEEDS=100000; or one of them alone: make simulate SEED=17
-SEEDS ?= 2000
+SEEDS ?= 500
 SEED ?=
 
 # What the TLS library compiles with.
