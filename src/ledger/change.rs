@@ -55,7 +55,7 @@ impl Book {
         // Stable: what was read later stays later.
         parts.sort_by(|(a, _), (b, _)| a.cmp(b));
 
-        let (mut changed, mut revisions) = (Vec::new(), 0);
+        let (mut changed, mut revisions) = (Vec::with_capacity(parts.len()), 0);
         let mut known = Walk::along(self.entities.iter());
         for group in parts.chunk_by(|(a, _), (b, _)| a == b) {
             let Some((entity, _)) = group.first() else { continue };
@@ -74,13 +74,11 @@ impl Book {
                             let counters = bucket.iter().filter_map(|figure| {
                                 Some((Slot::counter(figure.family, figure.label)?, figure.amount))
                             });
-                            for (slot, amount) in counters {
-                                touched = true;
-                                if key == Key::Session {
-                                    session.push((slot, amount));
-                                } else {
-                                    revisions += u64::from(state.record(key, slot, amount));
-                                }
+                            touched = true;
+                            if key == Key::Session {
+                                session.extend(counters);
+                            } else {
+                                revisions += state.record_all(key, counters);
                             }
                         }
                     }
@@ -170,7 +168,10 @@ impl Book {
     /// The chunks that hold a changed or dropped entity, whole.
     pub(super) fn encode(&self, changed: &[(Entity, EntityState)], dropped: &[Entity]) -> Writes {
         let mut chunks: Vec<Option<Vec<(&Entity, &EntityState)>>> = vec![None; CHUNKS];
-        for entity in changed.iter().map(|(entity, _)| entity).chain(dropped) {
+        for (entity, state) in changed {
+            chunks[chunk_of(entity)].get_or_insert_default().push((entity, state));
+        }
+        for entity in dropped {
             chunks[chunk_of(entity)].get_or_insert_default();
         }
         if chunks.iter().all(Option::is_none) {
@@ -178,15 +179,12 @@ impl Book {
         }
         let mut news = Walk::along(changed.iter().map(|(entity, state)| (entity, state)));
         for (entity, state) in &self.entities {
-            if let Some(chunk) = &mut chunks[chunk_of(entity)]
-                && news.find(entity).is_none()
+            if news.find(entity).is_none()
                 && dropped.binary_search(entity).is_err()
+                && let Some(chunk) = &mut chunks[chunk_of(entity)]
             {
                 chunk.push((entity, state));
             }
-        }
-        for (entity, state) in changed {
-            chunks[chunk_of(entity)].get_or_insert_default().push((entity, state));
         }
         let mut shared = self.ledger.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let codes = &mut shared.codes;

@@ -17,6 +17,9 @@ pub(super) struct Codes {
     pub(super) grown: bool,
 }
 
+/// Bytes of the longest number.
+const LONGEST: usize = 10;
+
 type Numbers = Vec<(u16, Amount)>;
 
 /// What serde makes of it is what [`put_key`] writes, and so on.
@@ -111,12 +114,16 @@ impl Codes {
         out
     }
 
+    /// Most of a state is numbers: room for all of them is made once, not byte by byte.
     fn put_numbers(&mut self, out: &mut Vec<u8>, numbers: &[(Slot, Amount)]) {
-        put(out, numbers.len() as u64);
+        let mut at = out.len();
+        out.resize(at + (1 + 2 * numbers.len()) * LONGEST, 0);
+        at += write(&mut out[at..], numbers.len() as u64);
         for (slot, amount) in numbers {
-            put(out, u64::from(self.code(*slot)));
-            put(out, amount.thousandths());
+            at += write(&mut out[at..], u64::from(self.code(*slot)));
+            at += write(&mut out[at..], amount.thousandths());
         }
+        out.truncate(at);
     }
 
     /// The entities of one value.
@@ -159,17 +166,23 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unrea
     postcard::from_bytes(bytes).map_err(|_| Unreadable)
 }
 
-/// Seven bits at a time, the lowest first.
+/// Seven bits at a time, the lowest first; says how many bytes that made.
 #[expect(clippy::cast_possible_truncation, reason = "seven bits, and what is left is fewer")]
-fn put(out: &mut Vec<u8>, mut number: u64) {
-    let (mut bytes, mut length) = ([0; 10], 0);
+fn write(room: &mut [u8], mut number: u64) -> usize {
+    let mut length = 0;
     while number >= 0x80 {
-        bytes[length] = number as u8 | 0x80;
+        room[length] = number as u8 | 0x80;
         length += 1;
         number >>= 7;
     }
-    bytes[length] = number as u8;
-    out.extend_from_slice(&bytes[..=length]);
+    room[length] = number as u8;
+    length + 1
+}
+
+fn put(out: &mut Vec<u8>, number: u64) {
+    let mut bytes = [0; LONGEST];
+    let length = write(&mut bytes, number);
+    out.extend_from_slice(&bytes[..length]);
 }
 
 /// Small numbers stay small on both sides of zero.

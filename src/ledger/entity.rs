@@ -57,6 +57,35 @@ pub struct EntityState {
 /// A session's talk time may run this far ahead of the time since the last reading: clocks, and the call in progress.
 const SESSION_SLACK: i64 = 60;
 
+// === impl Cell ===
+
+impl Cell {
+    /// Takes in one figure, and has its total grow. True if it is a revision.
+    fn record(&mut self, totals: &mut Vec<(Slot, Amount)>, slot: Slot, amount: Amount) -> bool {
+        let highest = entry(&mut self.highest, slot);
+        if amount >= *highest {
+            let growth = amount.above(*highest);
+            *highest = amount;
+            if growth > Amount::ZERO {
+                self.fallen.retain(|(fallen, _)| *fallen != slot);
+            }
+            *entry(totals, slot) += growth;
+            return false;
+        }
+        match self.fallen.iter_mut().find(|(fallen, _)| *fallen == slot) {
+            Some((_, lowest)) if amount >= *lowest => false,
+            Some((_, lowest)) => {
+                *lowest = amount;
+                true
+            }
+            None => {
+                self.fallen.push((slot, amount));
+                true
+            }
+        }
+    }
+}
+
 // === impl Cells ===
 
 impl Cells {
@@ -92,28 +121,14 @@ impl FromIterator<(Key, Cell)> for Cells {
 impl EntityState {
     /// Takes in one figure. True if it is a revision: lower than what had been counted, and lower than at any fall before.
     pub fn record(&mut self, key: Key, slot: Slot, amount: Amount) -> bool {
+        self.record_all(key, [(slot, amount)]) > 0
+    }
+
+    /// Takes in figures of one bucket; says how many were revisions.
+    pub fn record_all(&mut self, key: Key, figures: impl IntoIterator<Item = (Slot, Amount)>) -> u64 {
         let cell = self.cells.entry(key);
-        let highest = entry(&mut cell.highest, slot);
-        if amount >= *highest {
-            let growth = amount.above(*highest);
-            *highest = amount;
-            if growth > Amount::ZERO {
-                cell.fallen.retain(|(fallen, _)| *fallen != slot);
-            }
-            *entry(&mut self.totals, slot) += growth;
-            return false;
-        }
-        match cell.fallen.iter_mut().find(|(fallen, _)| *fallen == slot) {
-            Some((_, lowest)) if amount >= *lowest => false,
-            Some((_, lowest)) => {
-                *lowest = amount;
-                true
-            }
-            None => {
-                cell.fallen.push((slot, amount));
-                true
-            }
-        }
+        let totals = &mut self.totals;
+        figures.into_iter().map(|(slot, amount)| u64::from(cell.record(totals, slot, amount))).sum()
     }
 
     /// Takes in one observation, unless this bucket has made one of that family before.
