@@ -281,6 +281,8 @@ struct Boot {
     running: tokio::task::JoinHandle<()>,
 }
 
+/// A row of outages and failures may be longer than the default `backfill`; that days beyond it are lost and counted is
+/// for others to test.
 fn configure(simulator: &Simulator, setting: &Setting, folder: &Path) -> Result<Loaded, String> {
     let credentials = simulator.credentials();
     let [ozonetel, wolkvox, huawei, voximplant] = setting.intervals;
@@ -300,7 +302,7 @@ fn configure(simulator: &Simulator, setting: &Setting, folder: &Path) -> Result<
       token: '{}'
       timezone: {zone}
       licences: 10
-      reports: {{ agent_hold_mute: {{ interval: {wolkvox}s, stale_after: 400h }} }}
+      reports: {{ agent_hold_mute: {{ interval: {wolkvox}s, backfill: 10d, stale_after: 400h }} }}
   huawei:
     - account: c
       base_url: http://127.0.0.1
@@ -310,7 +312,7 @@ fn configure(simulator: &Simulator, setting: &Setting, folder: &Path) -> Result<
     - account: d
       base_url: http://127.0.0.1
       credentials: {key}
-      reports: {{ operator_statistics: {{ interval: {voximplant}s, stale_after: 400h }} }}
+      reports: {{ operator_statistics: {{ interval: {voximplant}s, backfill: 10d, stale_after: 400h }} }}
 ",
         credentials.ozonetel_user_name, credentials.ozonetel_api_key, credentials.wolkvox_token,
     );
