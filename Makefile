@@ -4,7 +4,7 @@ CARGO ?= cargo
 # Options of the demo, as in: make demo ARGS='--speed=60 --web.listen-address=:8080'
 ARGS ?=
 # Stories of the simulation, as in: make simulate SEEDS=100000; or one of them alone: make simulate SEED=17
-SEEDS ?= 500
+SEEDS ?= 2000
 SEED ?=
 
 # What the TLS library compiles with.
@@ -36,7 +36,7 @@ test:
 
 simulate:
 	scripts/need $(COMPILER)
-	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(CARGO) test --locked --profile sim --test simulation
+	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(CARGO) test --locked --test simulation
 
 mutants:
 	scripts/need $(COMPILER) git

@@ -93,7 +93,7 @@ impl Setting {
             zone,
             start: start + dice.seconds(0, 599),
             turmoil: SignedDuration::from_hours(
-                if dice.percent(8) { dice.between(300, 500) } else { dice.between(40, 130) }.cast_signed(),
+                if dice.percent(8) { dice.between(300, 500) } else { dice.between(20, 72) }.cast_signed(),
             ),
             intervals: [
                 dice.between(1500, 7200),
