@@ -6,6 +6,7 @@ mod encode;
 pub mod negotiate;
 pub mod process;
 
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -18,26 +19,38 @@ pub use negotiate::Format;
 #[derive(Debug, Default)]
 pub struct Page {
     /// One writer at a time: publishing replaces one block of the list.
-    writer: Mutex<()>,
+    writer: Mutex<Names>,
     blocks: ArcSwap<Vec<Arc<Block>>>,
 }
+
+/// Which report names an entity: of two that know it only one may, as `*_info` stands once per entity. The other one
+/// takes over when the first has stopped.
+#[derive(Debug, Default)]
+struct Names(HashMap<(Family, Vec<Arc<str>>), usize>);
 
 impl Page {
     /// A page with room for so many reports.
     pub fn new(reports: usize) -> Self {
         let empty = Arc::new(Block::default());
         let blocks = (0..reports).map(|_| Arc::clone(&empty)).collect::<Vec<_>>();
-        Self { writer: Mutex::new(()), blocks: ArcSwap::from_pointee(blocks) }
+        Self { writer: Mutex::default(), blocks: ArcSwap::from_pointee(blocks) }
     }
 
-    /// Shows `block` in place of what the report of that number had shown.
-    pub fn publish(&self, report: usize, block: Block) {
-        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Shows `samples` in place of what the report of that number had shown.
+    pub fn publish(&self, report: usize, mut samples: Vec<Sample>) {
+        let mut names = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        samples.retain(|sample| names.may_show(report, sample));
+        drop(names);
+        let shown: HashSet<_> = samples.iter().filter_map(Names::key).collect();
+        let block = Block::encode(samples);
+        names = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let mut blocks = Vec::clone(&self.blocks.load());
         if let Some(slot) = blocks.get_mut(report) {
             *slot = Arc::new(block);
         }
         self.blocks.store(Arc::new(blocks));
+        // Not before: until now they stood on the page.
+        names.0.retain(|name, owner| *owner != report || shown.contains(name));
     }
 
     /// Vendor series that are shown now.
@@ -62,6 +75,18 @@ impl Page {
             page.push_str("# EOF\n");
         }
         page
+    }
+}
+
+impl Names {
+    /// The first three labels are vendor, account and entity; the others are what is said of it.
+    fn key(sample: &Sample) -> Option<(Family, Vec<Arc<str>>)> {
+        let info = sample.family.spec().is_info();
+        info.then(|| (sample.family, sample.labels.iter().take(3).map(|(_, value)| Arc::clone(value)).collect()))
+    }
+
+    fn may_show(&mut self, report: usize, sample: &Sample) -> bool {
+        Self::key(sample).is_none_or(|key| *self.0.entry(key).or_insert(report) == report)
     }
 }
 
@@ -99,8 +124,8 @@ mod tests {
     fn one_family_of_two_reports_stands_together_under_one_header() {
         let page = Page::new(2);
         let talk = |agent: &str, n| sample(Family::AgentTalk, agent, Value::Counter(Amount::whole(n)));
-        page.publish(0, Block::encode(vec![talk("z", 1), talk("b \"q\" \\ \n", 2)]));
-        page.publish(1, Block::encode(vec![talk("y", 3), sample(Family::AgentSignedIn, "y", Value::Gauge(1.0))]));
+        page.publish(0, vec![talk("z", 1), talk("b \"q\" \\ \n", 2)]);
+        page.publish(1, vec![talk("y", 3), sample(Family::AgentSignedIn, "y", Value::Gauge(1.0))]);
         let text = page.render(Format::Text004, &Block::default());
         assert_eq!(text.matches("# TYPE contact_center_agent_talk_seconds_total counter").count(), 1);
         assert!(text.contains(r#"agent_talk_seconds_total{vendor="v",account="a",agent="b \"q\" \\ \n"} 2"#), "{text}");
@@ -111,8 +136,27 @@ mod tests {
         ));
         assert!(open.ends_with("# EOF\n"));
         assert_eq!(page.series(), 4);
-        page.publish(1, Block::default());
+        page.publish(1, Vec::new());
         assert_eq!(page.series(), 2);
+    }
+
+    #[test]
+    fn an_entity_is_named_by_one_report_at_a_time() {
+        let page = Page::new(2);
+        let info = |name: &str| {
+            let mut sample = sample(Family::AgentInfo, "7", Value::Gauge(1.0));
+            sample.labels.extend([("agent_name", name.into()), ("agent_id", "7".into())]);
+            vec![sample]
+        };
+        let shown = || page.render(Format::Text004, &Block::default());
+        page.publish(0, info("Asha"));
+        page.publish(1, info("Asha P."));
+        assert!(shown().contains("agent_name=\"Asha\"") && page.series() == 1, "{}", shown());
+        page.publish(0, info("Asha Q."));
+        assert!(shown().contains("agent_name=\"Asha Q.\"") && page.series() == 1, "{}", shown());
+        page.publish(0, Vec::new());
+        page.publish(1, info("Asha P."));
+        assert!(shown().contains("agent_name=\"Asha P.\"") && page.series() == 1, "{}", shown());
     }
 
     /// Scrapes while reports publish: every block on a page is one that was published, whole.
@@ -123,7 +167,7 @@ mod tests {
         let (page, done) = (Page::new(2), AtomicBool::new(false));
         let block = |report: &str, n| {
             let of = |family| sample(family, report, Value::Counter(Amount::whole(n)));
-            Block::encode(vec![of(Family::AgentTalk), of(Family::AgentHold), of(Family::AgentRing)])
+            vec![of(Family::AgentTalk), of(Family::AgentHold), of(Family::AgentRing)]
         };
         page.publish(0, block("r0", 0));
         page.publish(1, block("r1", 0));
@@ -165,10 +209,10 @@ mod tests {
         let name = "# HELP x\n# HELP contact_center_up y\n# TYPE z";
         page.publish(
             0,
-            Block::encode(vec![
+            vec![
                 sample(Family::AgentMute, name, Value::Counter(Amount::ONE)),
                 sample(Family::AgentSignedIn, name, Value::Gauge(1.0)),
-            ]),
+            ],
         );
         let text = page.render(Format::Text004, &Block::default());
         let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -187,7 +231,7 @@ mod tests {
     fn histograms_are_cumulative_and_end_with_infinity() {
         let page = Page::new(1);
         let value = Value::Histogram { sum: 61.0, buckets: vec![(5.0, 1), (60.0, 0), (f64::INFINITY, 2)] };
-        page.publish(0, Block::encode(vec![sample(Family::CampaignTalkTime, "c", value)]));
+        page.publish(0, vec![sample(Family::CampaignTalkTime, "c", value)]);
         let text = page.render(Format::Text004, &Block::default());
         for line in [r#"_bucket{le="5.0","#, r#"_bucket{le="60.0","#, r#"_bucket{le="+Inf","#] {
             assert!(text.contains(line), "{line} in {text}");

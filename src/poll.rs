@@ -20,7 +20,7 @@ use crate::health::{Health, ReportId};
 use crate::ledger::calendar::Due;
 use crate::ledger::slot::{Part, Slot};
 use crate::ledger::{Applied, Book};
-use crate::page::{Block, Page, Sample, Value};
+use crate::page::{Page, Sample, Value};
 use crate::reading::{Entity, Gauge, Reading, fit};
 use crate::vendors::{Calendar, Poll, Report, ReportSetup};
 
@@ -219,7 +219,7 @@ impl Task {
             labels.extend(extra.iter().map(|(name, value)| (*name, Arc::from(value.as_str()))));
             samples.push(Sample { family: *family, labels, value: Value::Gauge(*value) });
         }
-        self.page.publish(self.slot, Block::encode(samples));
+        self.page.publish(self.slot, samples);
     }
 
     fn add_counters(&self, samples: &mut Vec<Sample>, entity: &Entity, slots: &[(Slot, crate::amount::Amount)]) {
