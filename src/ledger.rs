@@ -25,7 +25,7 @@ use crate::settings::{AgentLabel, ReportSettings};
 use calendar::Calendar;
 pub use calls::CallQueue;
 use calls::Calls;
-use change::chunk_of;
+use change::{Touched, chunk_of};
 use codec::Codes;
 use entity::EntityState;
 use names::{AgentNames, HashKey};
@@ -62,6 +62,8 @@ pub struct Book {
     account: String,
     names: AgentNames,
     entities: BTreeMap<Entity, EntityState>,
+    /// A transaction is under way, or has failed and its states could not be read back yet.
+    unsaved: bool,
     meta: Meta,
     calls: Calls,
     /// When past days were last asked for, in seconds since the epoch.
@@ -135,24 +137,13 @@ impl Ledger {
             account: account.to_owned(),
             names,
             entities: BTreeMap::new(),
+            unsaved: false,
             meta: Meta { naming, ..Meta::default() },
             calls: Calls::new(self.key.clone()),
             tried: BTreeMap::new(),
             prefix,
         };
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let damaged = |_| StoreError::Damaged {
-            path: format!("of {vendor}/{account}"),
-            cause: "a value cannot be read".to_owned(),
-        };
-        for (key, value) in shared.store.read(&book.prefix)? {
-            match &key[book.prefix.len()..] {
-                "meta" => book.meta = codec::decode(&value).map_err(damaged)?,
-                "calls" => book.calls = Calls::decode(self.key.clone(), &value).map_err(damaged)?,
-                _ => book.entities.extend(shared.codes.decode_entities(&value).map_err(damaged)?),
-            }
-        }
-        drop(shared);
+        book.load()?;
         if book.meta.naming != naming {
             book.rename(naming)?;
         }
@@ -194,6 +185,27 @@ impl std::fmt::Debug for Ledger {
 // === impl Book ===
 
 impl Book {
+    /// All of it as it is stored.
+    fn load(&mut self) -> Result<(), StoreError> {
+        let damaged = |_| StoreError::Damaged {
+            path: format!("of {}/{}", self.vendor, self.account),
+            cause: "a value cannot be read".to_owned(),
+        };
+        let mut entities = BTreeMap::new();
+        let mut shared = self.ledger.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        for (key, value) in shared.store.read(&self.prefix)? {
+            match &key[self.prefix.len()..] {
+                "meta" => self.meta = codec::decode(&value).map_err(damaged)?,
+                "calls" => self.calls = Calls::decode(self.ledger.key.clone(), &value).map_err(damaged)?,
+                _ => entities.extend(shared.codes.decode_entities(&value).map_err(damaged)?),
+            }
+        }
+        drop(shared);
+        self.entities = entities;
+        self.unsaved = false;
+        Ok(())
+    }
+
     /// The operator names agents in another way now. Plain keys become what they are to be, at once and on disk too; what was
     /// hashed cannot be turned back, so those agents begin anew under their new names.
     fn rename(&mut self, naming: u64) -> Result<(), StoreError> {
@@ -203,16 +215,15 @@ impl Book {
         // Under the account stand the sums of hidden agents.
         let kept =
             entities.into_iter().filter(|(entity, _)| plain || !matches!(entity, Entity::Agent(_) | Entity::Account));
-        let renamed: BTreeMap<_, _> = kept.map(|(entity, state)| (self.name(&entity), state)).collect();
-        let renamed = Vec::from_iter(renamed);
-        let meta = Meta { naming, ..self.meta.clone() };
+        self.entities = kept.map(|(entity, state)| (self.name(&entity), state)).collect();
+        let mut touched = Touched::default();
+        self.entities.keys().for_each(|entity| touched.touch(entity));
+        self.meta.naming = naming;
         let mut writes = old;
-        writes.extend(self.encode(&renamed, &[]));
-        writes.push((format!("{}meta", self.prefix), Some(codec::encode(&meta))));
+        writes.extend(self.encode(&touched));
+        writes.push((format!("{}meta", self.prefix), Some(codec::encode(&self.meta))));
         self.ledger.commit(writes)?;
         tracing::info!(vendor = self.vendor, account = self.account, "agents are named in another way from now on");
-        self.entities = renamed.into_iter().collect();
-        self.meta = meta;
         Ok(())
     }
 
@@ -277,27 +288,36 @@ impl Book {
         settings: &ReportSettings,
         due: &calendar::Due,
     ) -> Result<Applied, StoreError> {
+        if self.unsaved {
+            self.load()?;
+        }
         let mut applied = Applied::default();
         let mut meta = self.meta.clone();
         meta.last_success = Some(now.as_millisecond());
-        let (mut changed, revisions) = self.count(reading, now, calendar);
-        applied.revisions = revisions;
+        self.unsaved = true;
+        let mut touched = Touched::default();
+        applied.revisions = self.count(reading, now, calendar, &mut touched);
         if let Calendar::Days { zone } = calendar {
             meta.days.read(&reading.days, due, now, zone, settings);
             applied.lost_days = due.lost.len() as u64;
         }
-        let dropped = self.fold(now, calendar, &meta, &mut changed);
+        self.fold(now, calendar, &meta, &mut touched);
         let mut calls = self.calls.clone();
         let calls_changed = calls.update(&reading.calls, &reading.listed, now.as_second());
 
-        let mut writes = self.encode(&changed, &dropped);
+        let mut writes = self.encode(&touched);
         if calls_changed {
             writes.push((format!("{}calls", self.prefix), Some(calls.encode())));
         }
         writes.push((format!("{}meta", self.prefix), Some(codec::encode(&meta))));
-        self.ledger.commit(writes)?;
-
-        self.adopt(changed, &dropped);
+        if let Err(error) = self.ledger.commit(writes) {
+            // If even that fails, nothing is shown and the next poll tries again.
+            if let Err(unreadable) = self.load() {
+                tracing::error!(vendor = self.vendor, account = self.account, error = %unreadable, "counters cannot be read back");
+            }
+            return Err(error);
+        }
+        self.unsaved = false;
         self.meta = meta;
         self.calls = calls;
         Ok(applied)
@@ -316,6 +336,9 @@ impl Book {
     /// The exported counters, by entity. Where agents are not shown theirs come added up, under the account.
     pub fn totals(&self) -> BTreeMap<Entity, Vec<(Slot, Amount)>> {
         let mut totals: BTreeMap<Entity, BTreeMap<Slot, Amount>> = BTreeMap::new();
+        if self.unsaved {
+            return BTreeMap::new();
+        }
         for (entity, state) in &self.entities {
             let hidden = matches!(entity, Entity::Agent(_)) && !self.shows_agents();
             let shown = if hidden { Entity::Account } else { entity.clone() };

@@ -1,14 +1,17 @@
-//! What one poll changes in a book, before anything is stored: the states of all entities that it touches, whom it drops, and
-//! the chunks to be written. Entities come in order everywhere, so that a poll of ten thousand agents walks beside the
-//! book instead of looking each of them up.
+//! What one poll changes in a book, and the chunks that have to be written for it. States are changed in place: copies of ten
+//! thousand of them would cost more than the disk does. Until the transaction is through the book counts as unsaved; if
+//! it fails, the states are read back from the store. Entities come in order everywhere, so that a poll of many agents
+//! walks beside the book instead of looking each of them up.
 
+use std::cmp::Ordering;
 use std::iter::Peekable;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use jiff::civil::Date;
 use jiff::{Timestamp, ToSpan};
 
 use super::calendar::Calendar;
+use super::codec::Chunk;
 use super::entity::{EntityState, Key};
 use super::slot::Slot;
 use super::store::Writes;
@@ -16,8 +19,9 @@ use super::{Book, CALL_DAYS, CHUNKS, DAY_SECONDS, FORGET_SECONDS, Meta, calendar
 use crate::amount::Amount;
 use crate::reading::{Bucket, Entity, Figure, Observation, Reading};
 
-/// Entities with new states, in order.
-pub(super) type Changed = Vec<(Entity, EntityState)>;
+/// The chunks with something new in them.
+#[derive(Debug, Default)]
+pub(super) struct Touched(Vec<bool>);
 
 /// A part of a reading that speaks of one entity.
 enum Part<'a> {
@@ -38,31 +42,27 @@ struct Open<'a> {
 struct Walk<I: Iterator>(Peekable<I>);
 
 impl Book {
-    /// The states after `reading`, and how many revisions it held.
-    pub(super) fn count(&self, reading: &Reading, now: Timestamp, calendar: &Calendar) -> (Changed, u64) {
+    /// Takes `reading` in; says how many revisions it held.
+    pub(super) fn count(
+        &mut self,
+        reading: &Reading,
+        now: Timestamp,
+        calendar: &Calendar,
+        touched: &mut Touched,
+    ) -> u64 {
         let today = now.as_second() - now.as_second().rem_euclid(DAY_SECONDS);
+        let mut entities = std::mem::take(&mut self.entities);
         let open = Open::new(&self.meta.days, now, calendar);
-        let mut parts: Vec<(Entity, Part<'_>)> = Vec::new();
-        for run in reading.figures.chunk_by(|a, b| a.entity == b.entity) {
-            parts.extend(run.first().map(|figure| (self.name(&figure.entity), Part::Figures(run))));
-        }
-        for run in reading.observations.chunk_by(|a, b| a.entity == b.entity) {
-            parts.extend(run.first().map(|one| (self.name(&one.entity), Part::Observations(run))));
-        }
-        for run in reading.gauges.chunk_by(|a, b| a.entity == b.entity) {
-            parts.extend(run.first().map(|gauge| (self.name(&gauge.entity), Part::Mention)));
-        }
-        // Stable: what was read later stays later.
-        parts.sort_by(|(a, _), (b, _)| a.cmp(b));
-
-        let (mut changed, mut revisions) = (Vec::with_capacity(parts.len()), 0);
-        let mut known = Walk::along(self.entities.iter());
-        for group in parts.chunk_by(|(a, _), (b, _)| a == b) {
+        let (mut fresh, mut revisions) = (Vec::new(), 0);
+        let mut known = Walk::along(entities.iter_mut());
+        let parts = self.parts(reading);
+        for group in parts.chunk_by(|(a, _), (b, _)| order(a, b).is_eq()) {
             let Some((entity, _)) = group.first() else { continue };
+            let mut new = EntityState::default();
             let before = known.find(entity);
-            let mut state = before.cloned().unwrap_or_default();
-            let mut touched = false;
-            let mut session = Vec::new();
+            let is_known = before.is_some();
+            let state = before.unwrap_or(&mut new);
+            let (mut mentioned, mut changed, mut session) = (false, false, Vec::new());
             for (_, part) in group {
                 match part {
                     // A bucket's figures come together, and finding its key may take a hash.
@@ -74,35 +74,63 @@ impl Book {
                             let counters = bucket.iter().filter_map(|figure| {
                                 Some((Slot::counter(figure.family, figure.label)?, figure.amount))
                             });
-                            touched = true;
+                            mentioned = true;
                             if key == Key::Session {
                                 session.extend(counters);
                             } else {
-                                revisions += state.record_all(key, counters);
+                                let taken = state.record_all(key, counters);
+                                revisions += taken.revisions;
+                                changed |= taken.changed;
                             }
                         }
                     }
                     Part::Observations(observations) => {
                         for one in *observations {
                             if let Some(key) = self.key(&one.bucket, &open) {
-                                state.observe(key, one.family, one.amount);
-                                touched = true;
+                                changed |= state.observe(key, one.family, one.amount);
+                                mentioned = true;
                             }
                         }
                     }
-                    Part::Mention => touched |= before.is_some_and(|state| state.seen < today),
+                    Part::Mention => mentioned |= is_known,
                 }
             }
             if !session.is_empty() {
                 revisions += state.record_session(&session, now.as_second());
+                changed = true;
             }
-            state.seen = today;
+            if mentioned && state.seen != today {
+                state.seen = today;
+                changed = true;
+            }
             // What came back as it was needs no write.
-            if touched && before != Some(&state) {
-                changed.push((entity.clone(), state));
+            if changed {
+                touched.touch(entity);
+                if !is_known {
+                    fresh.push((entity.clone(), new));
+                }
             }
         }
-        (changed, revisions)
+        entities.extend(fresh);
+        self.entities = entities;
+        revisions
+    }
+
+    /// What a reading says, entity by entity, under the names that the book has.
+    fn parts<'a>(&self, reading: &'a Reading) -> Vec<(Entity, Part<'a>)> {
+        let mut parts: Vec<(Entity, Part<'_>)> = Vec::new();
+        for run in reading.figures.chunk_by(|a, b| order(&a.entity, &b.entity).is_eq()) {
+            parts.extend(run.first().map(|figure| (self.name(&figure.entity), Part::Figures(run))));
+        }
+        for run in reading.observations.chunk_by(|a, b| order(&a.entity, &b.entity).is_eq()) {
+            parts.extend(run.first().map(|one| (self.name(&one.entity), Part::Observations(run))));
+        }
+        for run in reading.gauges.chunk_by(|a, b| order(&a.entity, &b.entity).is_eq()) {
+            parts.extend(run.first().map(|gauge| (self.name(&gauge.entity), Part::Mention)));
+        }
+        // Stable: what was read later stays later.
+        parts.sort_by(|(a, _), (b, _)| order(a, b));
+        parts
     }
 
     /// The bucket's key, unless it can change no more: a settled bucket is in the total already.
@@ -117,43 +145,35 @@ impl Book {
         }
     }
 
-    /// Folds what is settled and drops whom the vendor has forgotten; says who was dropped, in order.
-    pub(super) fn fold(&self, now: Timestamp, calendar: &Calendar, meta: &Meta, changed: &mut Changed) -> Vec<Entity> {
-        let open = Open::new(&meta.days, now, calendar);
+    /// Folds what is settled and drops whom the vendor has forgotten.
+    pub(super) fn fold(&mut self, now: Timestamp, calendar: &Calendar, meta: &Meta, touched: &mut Touched) {
+        let last_settled = Open::new(&meta.days, now, calendar).last_settled;
         let closed = meta.days.closed_through;
         let settled = |key: &Key| match key {
             Key::Session => false,
             Key::Day(day) => closed.is_some_and(|closed| *day <= closed),
-            Key::Call(day, _) => open.last_settled.is_some_and(|settled| *day <= settled),
+            Key::Call(day, _) => last_settled.is_some_and(|settled| *day <= settled),
         };
-        let (mut dropped, mut opened) = (Vec::new(), Vec::new());
+        let hides = !self.shows_agents();
         let mut hidden: Vec<(Slot, Amount)> = Vec::new();
-        let mut news = Walk::along(changed.iter().map(|(entity, state)| (entity, state)));
-        for (entity, state) in &self.entities {
-            let new = news.find(entity);
-            let current = new.unwrap_or(state);
-            if now.as_second() - current.seen > FORGET_SECONDS && *entity != Entity::Account {
-                if matches!(entity, Entity::Agent(_)) && !self.shows_agents() {
-                    hidden.extend_from_slice(&current.totals);
+        self.entities.retain(|entity, state| {
+            if now.as_second() - state.seen > FORGET_SECONDS && *entity != Entity::Account {
+                if hides && matches!(entity, Entity::Agent(_)) {
+                    hidden.extend_from_slice(&state.totals);
                 }
-                dropped.push(entity.clone());
-            } else if new.is_none() && state.cells.keys().any(settled) {
-                opened.push((entity.clone(), state.clone()));
+                touched.touch(entity);
+                return false;
             }
-        }
-        changed.retain(|(entity, _)| dropped.binary_search(entity).is_err());
-        changed.extend(opened);
-        for (_, state) in changed.iter_mut() {
-            state.fold(settled);
-        }
+            if state.cells.keys().any(settled) {
+                state.fold(settled);
+                touched.touch(entity);
+            }
+            true
+        });
         // The sum over agents must not fall because one of them was dropped.
         if !hidden.is_empty() {
-            let place = changed.iter().position(|(entity, _)| *entity == Entity::Account).unwrap_or_else(|| {
-                let before = self.entities.get(&Entity::Account).cloned().unwrap_or_default();
-                changed.push((Entity::Account, before));
-                changed.len() - 1
-            });
-            let account = &mut changed[place].1;
+            touched.touch(&Entity::Account);
+            let account = self.entities.entry(Entity::Account).or_default();
             for (slot, amount) in hidden {
                 match account.totals.iter_mut().find(|(known, _)| *known == slot) {
                     Some((_, total)) => *total += amount,
@@ -161,56 +181,30 @@ impl Book {
                 }
             }
         }
-        changed.sort_by(|(a, _), (b, _)| a.cmp(b));
-        dropped
     }
 
-    /// The chunks that hold a changed or dropped entity, whole.
-    pub(super) fn encode(&self, changed: &[(Entity, EntityState)], dropped: &[Entity]) -> Writes {
-        let mut chunks: Vec<Option<Vec<(&Entity, &EntityState)>>> = vec![None; CHUNKS];
-        for (entity, state) in changed {
-            chunks[chunk_of(entity)].get_or_insert_default().push((entity, state));
-        }
-        for entity in dropped {
-            chunks[chunk_of(entity)].get_or_insert_default();
-        }
-        if chunks.iter().all(Option::is_none) {
+    /// The chunks that were touched, whole. States are read in the order in which they lie in memory: chunk by chunk, most of
+    /// the time would go into waiting for it.
+    pub(super) fn encode(&self, touched: &Touched) -> Writes {
+        if touched.0.is_empty() {
             return Vec::new();
         }
-        let mut news = Walk::along(changed.iter().map(|(entity, state)| (entity, state)));
-        for (entity, state) in &self.entities {
-            if news.find(entity).is_none()
-                && dropped.binary_search(entity).is_err()
-                && let Some(chunk) = &mut chunks[chunk_of(entity)]
-            {
-                chunk.push((entity, state));
-            }
-        }
+        let mut chunks: Vec<_> = touched.0.iter().map(|touched| touched.then(Chunk::default)).collect();
         let mut shared = self.ledger.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let codes = &mut shared.codes;
-        let written = chunks.into_iter().enumerate().filter_map(|(chunk, entities)| Some((chunk, entities?)));
-        written
-            .map(|(chunk, entities)| {
-                let value = (!entities.is_empty()).then(|| codes.encode_entities(&entities));
-                (self.chunk_key(chunk), value)
-            })
-            .collect()
-    }
-
-    /// Takes over the states that are stored by now.
-    pub(super) fn adopt(&mut self, changed: Changed, dropped: &[Entity]) {
-        let mut fresh = Vec::new();
-        let mut known = Walk::along(self.entities.iter_mut());
-        for (entity, state) in changed {
-            match known.find(&entity) {
-                Some(before) => *before = state,
-                None => fresh.push((entity, state)),
+        for (entity, state) in &self.entities {
+            if let Some(chunk) = &mut chunks[chunk_of(entity)] {
+                chunk.push(&mut shared.codes, entity, state);
             }
         }
-        self.entities.extend(fresh);
-        for entity in dropped {
-            self.entities.remove(entity);
-        }
+        let written = chunks.into_iter().enumerate().filter_map(|(number, chunk)| Some((number, chunk?)));
+        written.map(|(number, chunk)| (self.chunk_key(number), chunk.value())).collect()
+    }
+}
+
+impl Touched {
+    pub(super) fn touch(&mut self, entity: &Entity) {
+        self.0.resize(CHUNKS, false);
+        self.0[chunk_of(entity)] = true;
     }
 }
 
@@ -234,8 +228,27 @@ impl<'a, S, I: Iterator<Item = (&'a Entity, S)>> Walk<I> {
 
     /// The state of `entity`, which must not come before the one that was asked for last.
     fn find(&mut self, entity: &Entity) -> Option<S> {
-        while self.0.next_if(|(known, _)| *known < entity).is_some() {}
-        self.0.next_if(|(known, _)| *known == entity).map(|(_, state)| state)
+        loop {
+            match order(self.0.peek()?.0, entity) {
+                Ordering::Less => self.0.next(),
+                Ordering::Equal => return self.0.next().map(|(_, state)| state),
+                Ordering::Greater => return None,
+            };
+        }
+    }
+}
+
+/// As `Ord`, without reading what two copies of one name share.
+fn order(a: &Entity, b: &Entity) -> Ordering {
+    match (a, b) {
+        (Entity::Agent(one), Entity::Agent(other))
+        | (Entity::Campaign(one), Entity::Campaign(other))
+        | (Entity::Queue(one), Entity::Queue(other))
+            if Arc::ptr_eq(one, other) =>
+        {
+            Ordering::Equal
+        }
+        _ => a.cmp(b),
     }
 }
 

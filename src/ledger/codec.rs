@@ -11,14 +11,23 @@ use crate::reading::Entity;
 #[derive(Debug, Default)]
 pub(super) struct Codes {
     names: Vec<String>,
-    /// The code of each slot that was asked for, by [`Slot::index`].
-    known: Vec<Option<u16>>,
+    /// The code of each slot that was asked for, by [`Slot::index`]; [`UNKNOWN`] of all others.
+    known: Vec<u16>,
     /// Since it was last stored.
     pub(super) grown: bool,
 }
 
 /// Bytes of the longest number.
 const LONGEST: usize = 10;
+/// No slot has this code.
+const UNKNOWN: u16 = u16::MAX;
+
+/// The entities of one value, encoded.
+#[derive(Debug, Default)]
+pub(super) struct Chunk {
+    count: u64,
+    entities: Vec<u8>,
+}
 
 type Numbers = Vec<(u16, Amount)>;
 
@@ -60,20 +69,25 @@ impl Codes {
 
     fn code(&mut self, slot: Slot) -> u16 {
         let index = slot.index();
-        if let Some(Some(code)) = self.known.get(index) {
-            return *code;
+        match self.known.get(index) {
+            None | Some(&UNKNOWN) => self.give_code(slot, index),
+            Some(code) => *code,
         }
+    }
+
+    #[cold]
+    fn give_code(&mut self, slot: Slot, index: usize) -> u16 {
         let name = slot.name();
         let place = self.names.iter().position(|known| *known == name).unwrap_or_else(|| {
             self.names.push(name);
             self.grown = true;
             self.names.len() - 1
         });
-        let code = u16::try_from(place).unwrap_or(u16::MAX);
+        let code = u16::try_from(place).unwrap_or(UNKNOWN);
         if self.known.len() <= index {
-            self.known.resize(index + 1, None);
+            self.known.resize(index + 1, UNKNOWN);
         }
-        self.known[index] = Some(code);
+        self.known[index] = code;
         code
     }
 
@@ -83,35 +97,30 @@ impl Codes {
         numbers.into_iter().filter_map(|(code, amount)| Some((known(code)?, amount))).collect()
     }
 
-    /// Some entities in one value. Written by hand, in postcard's format: there are many of them in a poll.
-    pub(super) fn encode_entities(&mut self, entities: &[(&Entity, &EntityState)]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(entities.len() * 256);
-        put(&mut out, entities.len() as u64);
-        for (entity, state) in entities {
-            let (kind, key) = match entity {
-                Entity::Account => (0, ""),
-                Entity::Agent(key) => (1, &**key),
-                Entity::Campaign(key) => (2, &**key),
-                Entity::Queue(key) => (3, &**key),
-            };
-            out.push(kind);
-            put(&mut out, key.len() as u64);
-            out.extend_from_slice(key.as_bytes());
-            put_signed(&mut out, state.seen);
-            self.put_numbers(&mut out, &state.totals);
-            put(&mut out, state.cells.iter().len() as u64);
-            for (key, cell) in state.cells.iter() {
-                put_key(&mut out, *key);
-                self.put_numbers(&mut out, &cell.highest);
-                self.put_numbers(&mut out, &cell.fallen);
-            }
-            out.push(u8::from(state.session.is_some()));
-            if let Some(session) = &state.session {
-                self.put_numbers(&mut out, &session.last);
-                put_signed(&mut out, session.at);
-            }
+    /// One entity. Written by hand, in postcard's format: there are many of them in a poll.
+    fn put_entity(&mut self, out: &mut Vec<u8>, entity: &Entity, state: &EntityState) {
+        let (kind, key) = match entity {
+            Entity::Account => (0, ""),
+            Entity::Agent(key) => (1, &**key),
+            Entity::Campaign(key) => (2, &**key),
+            Entity::Queue(key) => (3, &**key),
+        };
+        out.push(kind);
+        put(out, key.len() as u64);
+        out.extend_from_slice(key.as_bytes());
+        put_signed(out, state.seen);
+        self.put_numbers(out, &state.totals);
+        put(out, state.cells.iter().len() as u64);
+        for (key, cell) in state.cells.iter() {
+            put_key(out, *key);
+            self.put_numbers(out, &cell.highest);
+            self.put_numbers(out, &cell.fallen);
         }
-        out
+        out.push(u8::from(state.session.is_some()));
+        if let Some(session) = &state.session {
+            self.put_numbers(out, &session.last);
+            put_signed(out, session.at);
+        }
     }
 
     /// Most of a state is numbers: room for all of them is made once, not byte by byte.
@@ -155,6 +164,23 @@ impl Codes {
     }
 }
 
+// === impl Chunk ===
+
+impl Chunk {
+    pub(super) fn push(&mut self, codes: &mut Codes, entity: &Entity, state: &EntityState) {
+        self.count += 1;
+        codes.put_entity(&mut self.entities, entity, state);
+    }
+
+    /// What is stored; none if it is empty.
+    pub(super) fn value(&self) -> Option<Vec<u8>> {
+        let mut value = Vec::with_capacity(LONGEST + self.entities.len());
+        put(&mut value, self.count);
+        value.extend_from_slice(&self.entities);
+        (self.count > 0).then_some(value)
+    }
+}
+
 /// Any value that serde knows.
 pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     // Writing plain data into memory does not fail.
@@ -166,9 +192,20 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unrea
     postcard::from_bytes(bytes).map_err(|_| Unreadable)
 }
 
-/// Seven bits at a time, the lowest first; says how many bytes that made.
+/// Seven bits at a time, the lowest first; says how many bytes that made. All but the largest are spread at once: half a
+/// million of them are written in a large poll, of lengths that no branch predictor can tell.
 #[expect(clippy::cast_possible_truncation, reason = "seven bits, and what is left is fewer")]
+#[inline]
 fn write(room: &mut [u8], mut number: u64) -> usize {
+    if number < 1 << 56 {
+        let length = (70 - (number | 1).leading_zeros() as usize) / 7;
+        number = (number & 0x0000_0000_0fff_ffff) | ((number & 0x00ff_ffff_f000_0000) << 4);
+        number = (number & 0x0000_3fff_0000_3fff) | ((number & 0x0fff_c000_0fff_c000) << 2);
+        number = (number & 0x007f_007f_007f_007f) | ((number & 0x3f80_3f80_3f80_3f80) << 1);
+        let more = 0x8080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
+        room[..8].copy_from_slice(&(number | more).to_le_bytes());
+        return length;
+    }
     let mut length = 0;
     while number >= 0x80 {
         room[length] = number as u8 | 0x80;
@@ -233,16 +270,29 @@ mod tests {
     use crate::ledger::slot::Part;
 
     #[test]
+    fn numbers_are_written_as_postcard_writes_them() {
+        let edges = (0..64).flat_map(|bit| [(1_u64 << bit) - 1, 1 << bit, (1 << bit) + 1]).chain([u64::MAX]);
+        for number in edges {
+            let mut bytes = Vec::new();
+            put(&mut bytes, number);
+            assert_eq!(bytes, encode(&number), "{number}");
+        }
+    }
+
+    #[test]
     fn entities_come_back_as_they_went() {
         let slot = |family| Slot { family, part: Part::Whole };
         let mut state = EntityState { seen: 1_790_000_000, ..EntityState::default() };
-        state.record(Key::Day(date(2026, 2, 28)), slot(Family::AgentTalk), Amount::whole(77));
-        state.record(Key::Day(date(2026, 2, 28)), slot(Family::AgentTalk), Amount::whole(70));
+        state.record_all(Key::Day(date(2026, 2, 28)), [(slot(Family::AgentTalk), Amount::whole(77))]);
+        state.record_all(Key::Day(date(2026, 2, 28)), [(slot(Family::AgentTalk), Amount::whole(70))]);
         state.observe(Key::Call(date(2026, 3, 1), u64::MAX), Family::CampaignTalkTime, Amount::whole(4));
         state.record_session(&[(slot(Family::AgentTalk), Amount::whole(3))], 1_790_000_001);
         let entity = Entity::Campaign("Übersee \"1\"".into());
         let mut codes = Codes::default();
-        let bytes = codes.encode_entities(&[(&entity, &state)]);
+        let mut chunk = Chunk::default();
+        assert_eq!(chunk.value(), None);
+        chunk.push(&mut codes, &entity, &state);
+        let bytes = chunk.value().unwrap();
         let codes = Codes::decode(&codes.encode()).unwrap();
         assert_eq!(codes.decode_entities(&bytes).unwrap(), [(entity, state)]);
         assert!(codes.decode_entities(&bytes[..bytes.len() - 1]).is_err());

@@ -3,6 +3,7 @@
 //! that a bucket can be forgotten once it can change no more.
 
 use jiff::civil::Date;
+use smallvec::SmallVec;
 
 use super::slot::Slot;
 use crate::amount::Amount;
@@ -28,9 +29,9 @@ pub struct Cell {
     pub fallen: Vec<(Slot, Amount)>,
 }
 
-/// Cells by key, in order. A list: most have two or three, new ones come last, and it is copied with every poll.
+/// Cells by key, in order. A list: most have one or two, new ones come last, and it is copied with every poll.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cells(Vec<(Key, Cell)>);
+pub struct Cells(SmallVec<[(Key, Cell); 2]>);
 
 /// The last good reading of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -54,35 +55,50 @@ pub struct EntityState {
     pub session: Option<Session>,
 }
 
+/// What taking figures in did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Whether anything is other than before.
+    pub changed: bool,
+    /// Figures lower than what had been counted, and lower than at any fall before.
+    pub revisions: u64,
+}
+
 /// A session's talk time may run this far ahead of the time since the last reading: clocks, and the call in progress.
 const SESSION_SLACK: i64 = 60;
 
 // === impl Cell ===
 
 impl Cell {
-    /// Takes in one figure, and has its total grow. True if it is a revision.
-    fn record(&mut self, totals: &mut Vec<(Slot, Amount)>, slot: Slot, amount: Amount) -> bool {
-        let highest = entry(&mut self.highest, slot);
+    /// Takes in one figure, and has its total grow. `place` is where the lists probably have its slot: the next one after the
+    /// last figure's.
+    fn record(
+        &mut self,
+        totals: &mut Vec<(Slot, Amount)>,
+        place: &mut [usize; 2],
+        slot: Slot,
+        amount: Amount,
+        taken: &mut Taken,
+    ) {
+        let known = self.highest.len();
+        let highest = entry_near(&mut self.highest, &mut place[0], slot);
         if amount >= *highest {
             let growth = amount.above(*highest);
             *highest = amount;
-            if growth > Amount::ZERO {
+            if growth > Amount::ZERO && !self.fallen.is_empty() {
                 self.fallen.retain(|(fallen, _)| *fallen != slot);
             }
-            *entry(totals, slot) += growth;
-            return false;
+            *entry_near(totals, &mut place[1], slot) += growth;
+            taken.changed |= growth > Amount::ZERO || self.highest.len() > known;
+            return;
         }
         match self.fallen.iter_mut().find(|(fallen, _)| *fallen == slot) {
-            Some((_, lowest)) if amount >= *lowest => false,
-            Some((_, lowest)) => {
-                *lowest = amount;
-                true
-            }
-            None => {
-                self.fallen.push((slot, amount));
-                true
-            }
+            Some((_, lowest)) if amount >= *lowest => return,
+            Some((_, lowest)) => *lowest = amount,
+            None => self.fallen.push((slot, amount)),
         }
+        taken.changed = true;
+        taken.revisions += 1;
     }
 }
 
@@ -110,7 +126,7 @@ impl Cells {
 
 impl FromIterator<(Key, Cell)> for Cells {
     fn from_iter<T: IntoIterator<Item = (Key, Cell)>>(cells: T) -> Self {
-        let mut cells = Vec::from_iter(cells);
+        let mut cells = SmallVec::from_iter(cells);
         cells.sort_by_key(|(key, _)| *key);
         Self(cells)
     }
@@ -119,29 +135,28 @@ impl FromIterator<(Key, Cell)> for Cells {
 // === impl EntityState ===
 
 impl EntityState {
-    /// Takes in one figure. True if it is a revision: lower than what had been counted, and lower than at any fall before.
-    pub fn record(&mut self, key: Key, slot: Slot, amount: Amount) -> bool {
-        self.record_all(key, [(slot, amount)]) > 0
-    }
-
-    /// Takes in figures of one bucket; says how many were revisions.
-    pub fn record_all(&mut self, key: Key, figures: impl IntoIterator<Item = (Slot, Amount)>) -> u64 {
+    /// Takes in figures of one bucket.
+    pub fn record_all(&mut self, key: Key, figures: impl IntoIterator<Item = (Slot, Amount)>) -> Taken {
         let cell = self.cells.entry(key);
-        let totals = &mut self.totals;
-        figures.into_iter().map(|(slot, amount)| u64::from(cell.record(totals, slot, amount))).sum()
+        let (mut place, mut taken) = ([0, 0], Taken::default());
+        for (slot, amount) in figures {
+            cell.record(&mut self.totals, &mut place, slot, amount, &mut taken);
+        }
+        taken
     }
 
-    /// Takes in one observation, unless this bucket has made one of that family before.
-    pub fn observe(&mut self, key: Key, family: Family, amount: Amount) {
-        let Some(bucket) = Slot::bucket_of(family, amount.as_f64()) else { return };
+    /// Takes in one observation, unless this bucket has made one of that family before; says whether it had not.
+    pub fn observe(&mut self, key: Key, family: Family, amount: Amount) -> bool {
+        let Some(bucket) = Slot::bucket_of(family, amount.as_f64()) else { return false };
         let cell = self.cells.entry(key);
         if cell.highest.iter().any(|(slot, _)| slot.family == family) {
-            return;
+            return false;
         }
         for (slot, amount) in [(Slot { family, part: super::slot::Part::Whole }, amount), (bucket, Amount::ONE)] {
             cell.highest.push((slot, amount));
             *entry(&mut self.totals, slot) += amount;
         }
+        true
     }
 
     /// Takes in one reading of numbers that the vendor counts since sign-in; says how many were revisions.
@@ -150,10 +165,9 @@ impl EntityState {
         if fresh {
             self.cells.0.retain(|(key, _)| *key != Key::Session);
         }
-        let revisions =
-            figures.iter().filter(|(slot, amount)| self.record(Key::Session, *slot, *amount)).count() as u64;
+        let taken = self.record_all(Key::Session, figures.iter().copied());
         self.session = Some(Session { last: figures.to_vec(), at });
-        revisions
+        taken.revisions
     }
 
     /// Forgets the buckets that can change no more.
@@ -176,10 +190,19 @@ fn is_new_session(last: &Session, figures: &[(Slot, Amount)], at: i64) -> bool {
 
 /// The number of a slot, made zero at first use. Entities have a dozen slots: a scan beats a map.
 fn entry(slots: &mut Vec<(Slot, Amount)>, slot: Slot) -> &mut Amount {
-    let index = slots.iter().position(|(known, _)| *known == slot).unwrap_or_else(|| {
-        slots.push((slot, Amount::ZERO));
-        slots.len() - 1
-    });
+    entry_near(slots, &mut 0, slot)
+}
+
+/// The same, looked for at `place` first; moves it behind what was found.
+fn entry_near<'a>(slots: &'a mut Vec<(Slot, Amount)>, place: &mut usize, slot: Slot) -> &'a mut Amount {
+    let index = match slots.get(*place) {
+        Some((known, _)) if *known == slot => *place,
+        _ => slots.iter().position(|(known, _)| *known == slot).unwrap_or_else(|| {
+            slots.push((slot, Amount::ZERO));
+            slots.len() - 1
+        }),
+    };
+    *place = index + 1;
     &mut slots[index].1
 }
 
@@ -216,7 +239,7 @@ mod tests {
                 if folded && day == 0 {
                     continue; // a settled day is never read again
                 }
-                state.record(Key::Day(date(2026, 1, 1 + i8::try_from(day).unwrap())), TALK, Amount::whole(value));
+                state.record_all(Key::Day(date(2026, 1, 1 + i8::try_from(day).unwrap())), [(TALK, Amount::whole(value))]);
                 let slot = &mut highest[day];
                 *slot = (*slot).max(value);
                 prop_assert!(total(&state, TALK) >= last);
@@ -247,7 +270,7 @@ mod tests {
         let day = Key::Day(date(2026, 1, 1));
         let falls: Vec<_> = [100, 90, 90, 95, 80, 80, 100, 120, 110]
             .into_iter()
-            .map(|value| state.record(day, TALK, Amount::whole(value)))
+            .map(|value| state.record_all(day, [(TALK, Amount::whole(value))]).revisions == 1)
             .collect();
         assert_eq!(falls, [false, true, false, false, true, false, false, false, true]);
         assert_eq!(total(&state, TALK), Amount::whole(120));
