@@ -1,35 +1,31 @@
 //! The program put together: state, accounts, poll tasks and web, from a checked configuration. Whoever starts it binds
-//! the sockets and owns the stop signal.
+//! the sockets and owns the stop signal. A new configuration is taken over while it runs: `fleet` exchanges the accounts
+//! that it changes and leaves all others alone.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+mod fleet;
 
-use secrecy::ExposeSecret as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::client::{Client, Http, Transport};
+use crate::client::{Http, Transport};
 use crate::clock::Clock;
-use crate::config::{Config, Loaded};
-use crate::health::{Health, ReportId};
+use crate::config::{self, Loaded};
+use crate::health::Health;
 use crate::ledger::Ledger;
 use crate::ledger::redb::RedbStore;
 use crate::ledger::store::{Store, StoreError};
 use crate::page::Page;
-use crate::poll::Task;
-use crate::settings::{AccountSettings, AgentLabel, SetupError};
-use crate::vendors::{Account, Setup};
-use crate::vendors::{Calendar, ReportSetup};
-use crate::web::{self, Site};
+use crate::settings::{AccountSettings, SetupError};
+use crate::web::{self, Reloader, Site};
+use fleet::{Fleet, Shared};
 
-/// First polls are spread over this, or over the interval if that is shorter.
-const SPREAD: Duration = Duration::from_secs(5);
-/// No poll is earlier: a first request readies TLS, and the first scrape should not wait for that.
-const FIRST_POLL: Duration = Duration::from_millis(100);
-
-/// Why the program cannot start.
+/// Why the program cannot start, or cannot take over a new configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A secret or file that the configuration names.
@@ -53,19 +49,17 @@ pub struct Ground {
 }
 
 /// Makes the transport of an account at this key path, from its settings and its `base_url`.
-pub type TransportMaker = Box<dyn Fn(&AccountSettings, &str, &Url) -> Result<Box<dyn Transport>, SetupError>>;
+pub type TransportMaker =
+    Box<dyn Fn(&AccountSettings, &str, &Url) -> Result<Box<dyn Transport>, SetupError> + Send + Sync>;
 
 /// A program that is ready to run.
 pub struct App {
     site: Arc<Site>,
-    tasks: Vec<(Task, Duration)>,
-}
-
-struct Ready {
-    vendor: &'static str,
-    account: String,
-    client: Client,
-    reports: Vec<ReportSetup>,
+    fleet: Fleet,
+    /// Where the configuration came from.
+    file: PathBuf,
+    state_path: PathBuf,
+    reloads: mpsc::Receiver<oneshot::Sender<Result<(), String>>>,
 }
 
 impl App {
@@ -86,52 +80,25 @@ impl App {
     /// cannot work should not make a state directory.
     pub fn on(loaded: &Loaded, ground: Ground, telemetry_path: &str) -> Result<Self, StartError> {
         let Ground { clock, store, transport, offload } = ground;
-        let Loaded { config, folder, .. } = loaded;
         let health = Health::default();
-        health.loaded(clock.now());
-        let mut accounts = Vec::new();
-        for (at, account) in config.vendors.accounts() {
-            accounts.push(ready(account, &at, folder, &clock, &health, &transport)?);
-        }
-        let operator_key = pseudonym_key(config, folder)?;
+        let muster = fleet::ready(loaded, &clock, &health, &transport, |_, _| true)?;
         let ledger = Ledger::open(store()?, &loaded.state_path().display().to_string())?;
-        let names = ledger.names(config.labels.agent, operator_key.as_deref());
-
-        let reports: usize = accounts.iter().map(|account| account.reports.len()).sum();
-        let page = Arc::new(Page::new(reports));
-        let mut tasks = Vec::new();
-        let mut books = Vec::new();
-        for Ready { vendor, account, client, reports: setups } in accounts {
-            for setup in setups {
-                let id = ReportId { vendor, account: account.as_str().into(), report: setup.name };
-                // The call reports of one account count the same calls, whichever of them is configured.
-                let name = if matches!(setup.calendar, Calendar::Calls { .. }) { "calls" } else { setup.name };
-                let book = ledger.book(vendor, &account, name, names.clone())?;
-                health.register(&id, setup.settings.interval, book.last_success());
-                if matches!(setup.calendar, Calendar::Calls { .. }) {
-                    let (calls, oldest) = book.backlog();
-                    health.backlog(&id, calls, oldest);
-                }
-                books.push(book.prefix().to_owned());
-                let slot = tasks.len();
-                let delay = setup.settings.interval.min(SPREAD).mul_f64(share(slot, reports)).max(FIRST_POLL);
-                let task = Task {
-                    id,
-                    setup,
-                    client: client.clone(),
-                    book: Arc::new(Mutex::new(book)),
-                    health: health.clone(),
-                    page: Arc::clone(&page),
-                    slot,
-                    clock: clock.clone(),
-                    offload,
-                };
-                tasks.push((task, delay));
-            }
-        }
-        ledger.forget_all_but(&books, clock.now())?;
-        let site = Arc::new(Site::new(page, health, clock.clone(), telemetry_path.to_owned()));
-        Ok(Self { site, tasks })
+        let page = Arc::new(Page::new(0));
+        let shared = Shared {
+            clock: clock.clone(),
+            ledger: ledger.clone(),
+            health: health.clone(),
+            page: Arc::clone(&page),
+            transport,
+            offload,
+        };
+        let mut fleet = Fleet::new(shared);
+        fleet.enlist(muster, &mut fleet::Places::new())?;
+        ledger.forget_all_but(&fleet.books(), clock.now())?;
+        health.loaded(clock.now());
+        let (reloader, reloads) = Reloader::new();
+        let site = Arc::new(Site::new(page, health, clock, telemetry_path.to_owned(), reloader));
+        Ok(Self { site, fleet, file: loaded.file.clone(), state_path: loaded.state_path(), reloads })
     }
 
     /// What is served.
@@ -140,65 +107,66 @@ impl App {
     }
 
     /// Serves and polls until `stop`; lets open requests and transactions finish. Dropped, it ends at once.
-    pub async fn run(self, listeners: Vec<TcpListener>, stop: CancellationToken) {
-        let mut running = JoinSet::new();
+    pub async fn run(mut self, listeners: Vec<TcpListener>, stop: CancellationToken) {
+        let mut servers = JoinSet::new();
         for listener in listeners {
-            running.spawn(web::serve(listener, Arc::clone(&self.site), stop.clone()));
+            servers.spawn(web::serve(listener, Arc::clone(&self.site), stop.clone()));
         }
-        for (task, delay) in self.tasks {
-            running.spawn(task.run(delay, stop.clone()));
-        }
-        // Joined one by one: to join all would end all where one panics.
-        while let Some(ended) = running.join_next().await {
-            if ended.is_err() {
-                tracing::error!("a task panicked; the others go on");
+        self.fleet.start();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(answer) = self.reloads.recv() => {
+                    let _ = answer.send(self.reload().await);
+                }
             }
         }
+        self.fleet.stop().await;
+        while servers.join_next().await.is_some() {}
+    }
+
+    /// Reads the file again and takes over what it says, or nothing of it.
+    async fn reload(&mut self) -> Result<(), String> {
+        let file = self.file.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&file)).await;
+        let taken = match loaded {
+            Ok(Ok(loaded)) => self.take_over(&loaded).await,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_panic) => Err("the configuration could not be read: a fault of the exporter's".to_owned()),
+        };
+        let health = &self.site.health;
+        match &taken {
+            Ok(()) => {
+                health.loaded(self.site.clock.now());
+                tracing::info!(file = %self.file.display(), "configuration reloaded");
+            }
+            Err(error) => {
+                health.load_failed();
+                tracing::error!(file = %self.file.display(), %error, "configuration not reloaded, the old one goes on");
+            }
+        }
+        taken
+    }
+
+    async fn take_over(&mut self, loaded: &Loaded) -> Result<(), String> {
+        if loaded.state_path() != self.state_path {
+            return Err(format!("{}: state.path: a new one needs a restart", self.file.display()));
+        }
+        loaded.tell_warnings();
+        self.fleet.exchange(loaded).await.map_err(|error| error.to_string())
     }
 }
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "App({} reports)", self.tasks.len())
+        write!(f, "App({:?})", self.fleet)
     }
-}
-
-fn ready(
-    account: &dyn Account,
-    at: &str,
-    folder: &std::path::Path,
-    clock: &Clock,
-    health: &Health,
-    transport: &TransportMaker,
-) -> Result<Ready, SetupError> {
-    let settings = account.settings();
-    let base: Url = account
-        .base_url()
-        .parse()
-        .map_err(|_| SetupError { path: format!("{at}.base_url"), message: "no usable URL".to_owned() })?;
-    let transport = transport(&settings, at, &base)?;
-    let client = Client::new(settings.clone(), transport, clock.clone(), health.clone());
-    let reports = account.build(&Setup { client: &client, folder, at })?;
-    Ok(Ready { vendor: account.vendor(), account: settings.account, client, reports })
-}
-
-/// Which part of the way `slot` of `reports` has gone.
-fn share(slot: usize, reports: usize) -> f64 {
-    let whole = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
-    whole(slot) / whole(reports.max(1))
-}
-
-fn pseudonym_key(config: &Config, folder: &std::path::Path) -> Result<Option<Vec<u8>>, SetupError> {
-    if config.labels.agent != AgentLabel::Pseudonym {
-        return Ok(None);
-    }
-    let key = config.labels.pseudonym_source().read("labels", folder)?;
-    Ok(Some(key.expose_secret().as_bytes().to_vec()))
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
     use futures_util::future::BoxFuture;
 

@@ -39,7 +39,8 @@ Examples:
   contact-center-exporter --config.file=/etc/contact-center-exporter/exporter.yml --log.format=json
       serve
 
-Signals: SIGTERM and SIGINT finish running scrapes and exit within 5 s, a second one at once.
+Signals: SIGHUP reads exporter.yml and the secrets again, as POST /-/reload does; what is wrong changes nothing. SIGTERM and
+SIGINT finish running scrapes and exit within 5 s, a second one at once.
 Exit codes: 0 success, 1 failure at run time (address in use, state unusable), 64 wrong command line, 78 wrong configuration."
 )]
 pub struct Cli {

@@ -4,6 +4,7 @@
 //! `settings`.
 
 mod check;
+mod digest;
 pub mod load;
 mod parse_error;
 pub mod plan;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+pub use digest::Digest;
 pub use load::{ConfigError, Loaded, load};
 
 use crate::settings::AgentLabel;

@@ -81,6 +81,8 @@ struct Inner {
     guids_changed: BTreeMap<(&'static str, Arc<str>), Timestamp>,
     backlogs: BTreeMap<(&'static str, Arc<str>), Backlog>,
     loaded_at: Option<Timestamp>,
+    /// The last attempt to load the configuration failed.
+    load_failed: bool,
 }
 
 // === impl Health ===
@@ -111,10 +113,30 @@ impl Health {
 
     /// The configuration was loaded.
     pub fn loaded(&self, now: Timestamp) {
-        self.lock().loaded_at = Some(now);
+        let mut inner = self.lock();
+        inner.loaded_at = Some(now);
+        inner.load_failed = false;
     }
 
-    /// A report exists; its counters begin at zero. `last_success` is what the state says.
+    /// A new configuration was refused.
+    pub fn load_failed(&self) {
+        self.lock().load_failed = true;
+    }
+
+    /// A report left the configuration, perhaps with its whole account.
+    pub fn forget(&self, id: &ReportId, account_too: bool) {
+        let mut inner = self.lock();
+        inner.reports.remove(id);
+        if account_too {
+            let others = |vendor: &str, account: &str| vendor != id.vendor || account != &*id.account;
+            inner.requests.retain(|(vendor, account, _), _| others(vendor, account));
+            inner.waits.retain(|(vendor, account), _| others(vendor, account));
+            inner.guids_changed.retain(|(vendor, account), _| others(vendor, account));
+            inner.backlogs.retain(|(vendor, account), _| others(vendor, account));
+        }
+    }
+
+    /// A report exists; its counters begin at zero, or go on after a reload. `last_success` is what the state says.
     pub fn register(&self, id: &ReportId, interval: Duration, last_success: Option<Timestamp>) {
         let report = ReportHealth {
             interval,
@@ -123,7 +145,7 @@ impl Health {
             entity_failures: REASONS.iter().map(|reason| (*reason, 0)).collect(),
             ..ReportHealth::default()
         };
-        self.lock().reports.insert(id.clone(), report);
+        self.lock().reports.entry(id.clone()).or_insert(report).interval = interval;
     }
 
     fn with(&self, id: &ReportId, change: impl FnOnce(&mut ReportHealth)) {
@@ -276,7 +298,7 @@ impl Health {
             }
         }
         if let Some(loaded) = inner.loaded_at {
-            add(Family::ConfigReloadOk, Vec::new(), Value::Gauge(1.0));
+            add(Family::ConfigReloadOk, Vec::new(), Value::Gauge(f64::from(u8::from(!inner.load_failed))));
             add(Family::ConfigReloadTime, Vec::new(), Value::Gauge(seconds(loaded)));
         }
         drop(inner);

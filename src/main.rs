@@ -13,12 +13,13 @@ use contact_center_exporter::cli::{
 };
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::ConfigError;
+use contact_center_exporter::web::Reloader;
 use contact_center_exporter::{config, demo, telemetry};
 use http_body_util::Empty;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Time for everything to end once the stop signal came.
@@ -69,9 +70,7 @@ async fn serve(options: Serve) -> ExitCode {
         }
         Err(error) => return fail(EXIT_CONFIG, &error.to_string()),
     };
-    for warning in loaded.warnings.iter().chain(&loaded.plan.problems.errors).chain(&loaded.plan.problems.warnings) {
-        tracing::warn!(file = %options.config_file.display(), %warning, "configuration");
-    }
+    loaded.tell_warnings();
     run(&loaded, Clock::system(), options.web, |_| {}).await
 }
 
@@ -87,6 +86,10 @@ async fn run_demo(options: Demo) -> ExitCode {
 
 /// Binds, starts and waits for the stop signal.
 async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce(SocketAddr)) -> ExitCode {
+    // Before anything takes time: without a listener for it, SIGHUP would end the program.
+    let Ok(hangup) = signal(SignalKind::hangup()) else {
+        return fail(EXIT_RUNTIME, "signals cannot be received");
+    };
     let mut listeners = Vec::new();
     for address in &web.listen {
         match bind(address).await {
@@ -107,7 +110,9 @@ async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce
         ready(address);
     }
     let stop = CancellationToken::new();
+    let reloader = app.site().reloader.clone();
     let running = tokio::spawn(app.run(listeners, stop.clone()));
+    tokio::spawn(reload_at(hangup, reloader));
     if !stop_signal().await {
         return ExitCode::from(EXIT_RUNTIME);
     }
@@ -126,18 +131,22 @@ async fn bind(address: &ListenAddress) -> std::io::Result<TcpListener> {
 }
 
 async fn stop_signal() -> bool {
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()))
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::error!("signals cannot be received");
         return false;
     };
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => return true,
-            _ = interrupt.recv() => return true,
-            _ = hangup.recv() => tracing::warn!("SIGHUP: a new exporter.yml needs a restart"),
-        }
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    true
+}
+
+async fn reload_at(mut hangup: Signal, reloader: Reloader) {
+    while hangup.recv().await.is_some() {
+        // It is told in the log how it went.
+        let _ = reloader.reload().await;
     }
 }
 

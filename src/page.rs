@@ -21,6 +21,8 @@ pub struct Page {
     /// One writer at a time: publishing replaces one block of the list.
     writer: Mutex<Names>,
     blocks: ArcSwap<Vec<Arc<Block>>>,
+    /// Places of reports that have left.
+    free: Mutex<Vec<usize>>,
 }
 
 /// Which report names an entity: of two that know it only one may, as `*_info` stands once per entity. The other one
@@ -33,7 +35,27 @@ impl Page {
     pub fn new(reports: usize) -> Self {
         let empty = Arc::new(Block::default());
         let blocks = (0..reports).map(|_| Arc::clone(&empty)).collect::<Vec<_>>();
-        Self { writer: Mutex::default(), blocks: ArcSwap::from_pointee(blocks) }
+        Self { blocks: ArcSwap::from_pointee(blocks), ..Self::default() }
+    }
+
+    /// A place for one more report: a free one, or a new one.
+    pub fn join(&self) -> usize {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        if let Some(free) = free {
+            return free;
+        }
+        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut blocks = Vec::clone(&self.blocks.load());
+        blocks.push(Arc::default());
+        let place = blocks.len() - 1;
+        self.blocks.store(Arc::new(blocks));
+        place
+    }
+
+    /// The report has gone: what it had shown leaves, and its place is free.
+    pub fn leave(&self, report: usize) {
+        self.publish(report, Vec::new());
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(report);
     }
 
     /// Shows `samples` in place of what the report of that number had shown.

@@ -3,6 +3,7 @@
 
 mod idle;
 mod landing;
+mod reload;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -24,6 +25,7 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::page::{Page, negotiate};
 use idle::{Activity, Answering, Watched};
+pub use reload::Reloader;
 
 /// Requests served at once; more are told to come back.
 const MAX_REQUESTS: usize = 40;
@@ -47,6 +49,8 @@ pub struct Site {
     pub clock: Clock,
     /// Path of the metrics.
     pub telemetry_path: String,
+    /// Who reads the configuration again.
+    pub reloader: Reloader,
     limit: Arc<Semaphore>,
 }
 
@@ -60,8 +64,8 @@ struct Body {
 
 impl Site {
     /// A site over these.
-    pub fn new(page: Arc<Page>, health: Health, clock: Clock, telemetry_path: String) -> Self {
-        Self { page, health, clock, telemetry_path, limit: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+    pub fn new(page: Arc<Page>, health: Health, clock: Clock, telemetry_path: String, reloader: Reloader) -> Self {
+        Self { page, health, clock, telemetry_path, reloader, limit: Arc::new(Semaphore::new(MAX_REQUESTS)) }
     }
 
     fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
@@ -100,6 +104,22 @@ impl Site {
         response
     }
 
+    async fn reload(&self, method: &Method) -> Response<Body> {
+        if method != Method::POST {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
+            return response;
+        }
+        match self.reloader.reload().await {
+            Ok(()) => text(StatusCode::OK, "configuration reloaded\n"),
+            Err(error) => respond(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "text/plain; charset=utf-8",
+                format!("configuration not reloaded, the old one goes on: {error}\n"),
+            ),
+        }
+    }
+
     fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
         let accept: Vec<&str> =
             headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
@@ -132,10 +152,17 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationTok
         let io = TokioIo::new(Watched::new(stream, activity.clone()));
         let service = {
             let (site, activity) = (Arc::clone(&site), activity.clone());
-            service_fn(move |request| {
-                let mut response = site.answer(&request);
-                response.body_mut().answering = Some(activity.answer());
-                async move { Ok::<_, Infallible>(response) }
+            service_fn(move |request: Request<hyper::body::Incoming>| {
+                let (site, answering) = (Arc::clone(&site), activity.answer());
+                async move {
+                    let mut response = if request.uri().path() == "/-/reload" {
+                        site.reload(request.method()).await
+                    } else {
+                        site.answer(&request)
+                    };
+                    response.body_mut().answering = Some(answering);
+                    Ok::<_, Infallible>(response)
+                }
             })
         };
         let connection = hyper::server::conn::http1::Builder::new()
@@ -198,7 +225,7 @@ mod tests {
     #[test]
     fn forty_answers_are_under_way_at_once_and_health_is_always_told() {
         let page = Arc::new(Page::new(0));
-        let site = Site::new(page, Health::default(), Clock::system(), "/metrics".to_owned());
+        let site = Site::new(page, Health::default(), Clock::system(), "/metrics".to_owned(), Reloader::new().0);
         let ask = |path: &str| site.answer(&Request::get(path).body(()).unwrap());
         let mut unread: Vec<_> = (0..MAX_REQUESTS).map(|_| ask("/metrics")).collect();
         assert!(unread.iter().all(|response| response.status() == 200));

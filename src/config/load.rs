@@ -4,14 +4,17 @@
 
 use std::path::{Path, PathBuf};
 
+use super::digest::{self, Digest};
 use super::plan::Plan;
 use super::{Config, check, parse_error};
-use crate::settings::{Problem, Problems};
+use crate::settings::{Hidden, Problem, Problems};
 
 /// A configuration without errors.
 #[derive(Debug)]
 pub struct Loaded {
-    /// What the file says.
+    /// The file.
+    pub file: PathBuf,
+    /// What it says.
     pub config: Config,
     /// Its folder, for relative paths.
     pub folder: PathBuf,
@@ -19,6 +22,7 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     /// What it costs in requests, and whether that fits.
     pub plan: Plan,
+    tree: Hidden<serde_yaml::Value>,
 }
 
 /// Why a file cannot be used.
@@ -83,7 +87,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 
     let mut plan = Plan::of(&config);
     plan.problems.locate(&text);
-    Ok(Loaded { config, folder, warnings, plan })
+    Ok(Loaded { file: path.to_owned(), config, folder, warnings, plan, tree: Hidden(tree) })
 }
 
 fn counted(problems: &[Problem]) -> String {
@@ -97,6 +101,18 @@ fn listed(problems: &[Problem]) -> String {
 // === impl Loaded ===
 
 impl Loaded {
+    /// Equal to that of another configuration if the account is polled in the same way. Reads the secrets' files.
+    pub fn digest(&self, vendor: &str, account: &str) -> Digest {
+        digest::digest(&self.tree, &self.folder, vendor, account)
+    }
+
+    /// Logs what is worth a look.
+    pub fn tell_warnings(&self) {
+        for warning in self.warnings.iter().chain(&self.plan.problems.errors).chain(&self.plan.problems.warnings) {
+            tracing::warn!(file = %self.file.display(), %warning, "configuration");
+        }
+    }
+
     /// Where counters are kept: relative to the file's folder, or, where the file does not say, `state` of the working
     /// directory.
     pub fn state_path(&self) -> PathBuf {

@@ -14,5 +14,6 @@ mod config;
 mod golden;
 mod hostile;
 mod isolation;
+mod reload;
 mod transport;
 mod web;
