@@ -118,7 +118,7 @@ families! {
         ["call_details": "HoldDuration (v2)", "agent_hold_mute": "hold_time", "call_records": "HoldDuration"];
     AgentInfo: Gauge, "agent_info", ["vendor", "account", "agent", "agent_name", "agent_id"],
         "Always 1; names the agent. agent_id is the vendor's number where it has one beside the key.",
-        ["call_details": "AgentName, AgentID", "call_records": "AgentName, AgentID", "agent_summary": "AgentName, AgentIncrID", "agent_activity": "agent_name, agent_id", "directory": "GetUsers"];
+        ["call_details": "AgentName, AgentID", "call_records": "AgentName, AgentID", "agent_summary": "AgentName, AgentIncrID", "agent_activity": "agent_name, agent_id", "directory": "user_display_name (or user_name), user_id"];
     AgentLogin: Counter, "agent_login_seconds_total", ["vendor", "account", "agent"],
         "Time that the agent was signed in, in seconds.",
         ["agent_summary": "TotalLoginDuration", "agent_activity": "login_time"];
@@ -139,7 +139,7 @@ families! {
         ["agent_call_statistics": "retcode 0, or 100-006"];
     AgentState: Counter, "agent_state_seconds_total", ["vendor", "account", "agent", "state"],
         "Time that the agent spent in each state, in seconds.",
-        ["agent_summary": "TotalIdleTime, TotalBusyTime and so on", "agent_activity": "ready_time, aux_time and so on", "operator_status": "acd_status"];
+        ["agent_summary": "TotalIdleTime, TotalBusyTime and so on", "agent_activity": "ready_time, aux_time and so on", "operator_status": "acd_status.sum"];
     AgentTalk: Counter, "agent_talk_seconds_total", ["vendor", "account", "agent"],
         "Talk time of the agent, in seconds. Huawei counts since sign-in or since midnight, by version; both are added up here.",
         ["call_details": "TalkTime (v1: Duration) of answered legs", "agent_call_statistics": "talktime", "operator_statistics": "TTT", "call_records": "TalkTime of answered legs", "agent_activity": "inbound_time + outbound_time"];
@@ -218,7 +218,7 @@ families! {
         ["queue_statistics": "TST"];
     QueueAnswered: Counter, "queue_answered_calls_total", ["vendor", "account", "queue"],
         "Calls of the queue that were answered.",
-        ["queue_statistics": "AC", "skill_service": "answer_calls"];
+        ["queue_statistics": "AC.count", "skill_service": "answer_calls"];
     QueueAverageAbandonTime: Gauge, "queue_average_abandon_time_seconds", ["vendor", "account", "queue", "window"],
         "Average time after which callers gave up, as the vendor computes it over the window, in seconds.",
         ["skill_service": "ata"];
@@ -233,19 +233,19 @@ families! {
         ["queue_statistics": "THT"];
     QueueInfo: Gauge, "queue_info", ["vendor", "account", "queue", "queue_name"],
         "Always 1; names the queue.",
-        ["directory": "GetQueues", "skill_service": "skill_name"];
+        ["directory": "acd_queue_name", "skill_service": "skill_name"];
     QueueRejected: Counter, "queue_rejected_calls_total", ["vendor", "account", "queue"],
         "Calls that the queue turned away.",
-        ["queue_statistics": "RC"];
+        ["queue_statistics": "RC.count"];
     QueueServiceLevel: Gauge, "queue_service_level_ratio", ["vendor", "account", "queue", "threshold_seconds", "window"],
         "Share of calls answered within the threshold, as the vendor computes it over the window, from 0 to 1.",
-        ["queue_statistics": "SL", "skill_service": "service_level_10seg, 20seg, 30seg"];
+        ["queue_statistics": "SL.service_level", "skill_service": "service_level_10seg, 20seg, 30seg"];
     QueueTalk: Counter, "queue_talk_seconds_total", ["vendor", "account", "queue"],
         "Talk time of calls of the queue, in seconds.",
         ["queue_statistics": "TTT"];
     QueueUnanswered: Counter, "queue_unanswered_calls_total", ["vendor", "account", "queue"],
         "Calls of the queue that nobody answered.",
-        ["queue_statistics": "UAC", "skill_service": "abandon_calls"];
+        ["queue_statistics": "UAC.count", "skill_service": "abandon_calls"];
     QueueWait: Counter, "queue_wait_seconds_total", ["vendor", "account", "queue"],
         "Time that callers waited in the queue, in seconds.",
         ["queue_statistics": "TWT"];

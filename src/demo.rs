@@ -158,6 +158,9 @@ vendors:
       credentials_file: credentials.json
       reports:
         operator_statistics: {{ interval: 2s }}
+        operator_status: {{ interval: 2s }}
+        queue_statistics: {{ interval: 2s, queues: [54, 55] }}
+        directory: {{ interval: 30s, application: shop }}
 ",
         simulator.url(Vendor::Ozonetel),
         list(agents),

@@ -3,6 +3,7 @@
 //! vendor's wire format.
 
 mod names;
+mod operators;
 mod shift;
 
 use std::collections::VecDeque;
@@ -10,6 +11,7 @@ use std::ops::{AddAssign, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Vendor;
+pub use operators::{Status, Stay};
 pub(super) use shift::Rng;
 use shift::Shift;
 pub use shift::{Call, DAY, Direction, IST, SHIFT};

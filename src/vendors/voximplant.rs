@@ -1,25 +1,35 @@
 //! Voximplant Management API: the accounts' configuration. Who asks is in [`credentials`], what an error of the vendor's
-//! means in [`errors`], how it writes figures in [`number`], what is asked in [`operator_statistics`].
+//! means in [`errors`], how it writes figures in [`number`] and rows in [`rows`], how a request looks in [`method`]. What is
+//! asked is in the reports: [`operator_statistics`], [`operator_status`], [`queue_statistics`] and [`directory`].
 
 pub mod credentials;
+pub mod directory;
 pub mod errors;
+pub mod method;
 pub mod number;
 pub mod operator_statistics;
+pub mod operator_status;
+pub mod queue_statistics;
+pub mod rows;
+mod selection;
 
-use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use secrecy::SecretString;
 use serde::Deserialize;
-use serde::de::{Deserializer, SeqAccess, Visitor};
 use url::Url;
 
-use crate::settings::{AccountSettings, Problems, SecretSource, SetupError, account_config, report_config};
+use crate::settings::{
+    AccountSettings, Problems, RateLimit, ReportSettings, SecretSource, SetupError, account_config, report_config,
+};
 use crate::vendors::{Calendar, ReportSetup};
 use crate::vendors::{PlanRow, Setup};
-use credentials::Credentials;
+use credentials::{Credentials, LONGEST_LIFE};
+use method::Method;
+pub use selection::Selection;
 
 const VENDOR: &str = "voximplant";
 const BASE_URL: &str = "https://api.voximplant.com";
@@ -48,6 +58,12 @@ account_config! {
 pub struct Reports {
     /// Calls and times of each operator.
     pub operator_statistics: Option<OperatorStatistics>,
+    /// Time of each operator in each status.
+    pub operator_status: Option<OperatorStatus>,
+    /// Calls, times and service level of each queue.
+    pub queue_statistics: Option<QueueStatistics>,
+    /// Names of operators and queues.
+    pub directory: Option<Directory>,
 }
 
 report_config! {
@@ -62,14 +78,26 @@ report_config! {
     }
 }
 
-/// `all`, or a list of ids.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Selection {
-    /// Whatever the account has.
-    #[default]
-    All,
-    /// These only.
-    Ids(Vec<u64>),
+report_config! {
+    /// `operator_status:`
+    pub struct OperatorStatus, default Duration::from_mins(1), {}
+}
+
+report_config! {
+    /// `queue_statistics:`
+    pub struct QueueStatistics, default Duration::from_mins(1), {
+        /// Queues, by `acd_queue_id`; each costs a request of its own.
+        #[serde(default)]
+        pub queues: Selection,
+    }
+}
+
+report_config! {
+    /// `directory:`
+    pub struct Directory, default Duration::from_hours(1), {
+        /// The application whose operators and queues are named, by name.
+        pub application: Option<String>,
+    }
 }
 
 // === impl Account ===
@@ -107,44 +135,128 @@ impl crate::vendors::Account for Account {
         if self.account_id == Some(0) {
             problems.add(&format!("{at}.account_id"), "expected an id from 1, or no account_id");
         }
-        if let Some(report) = &self.reports.operator_statistics {
+        let Reports { operator_statistics, queue_statistics, directory, .. } = &self.reports;
+        if let Some(report) = operator_statistics {
             report.users.check(&format!("{at}.reports.operator_statistics.users"), problems);
             report.queues.check(&format!("{at}.reports.operator_statistics.queues"), problems);
+        }
+        if let Some(report) = queue_statistics {
+            report.queues.check(&format!("{at}.reports.queue_statistics.queues"), problems);
+        }
+        if directory.as_ref().and_then(|report| report.application.as_ref()).is_some_and(|name| name.trim().is_empty())
+        {
+            problems.add(
+                &format!("{at}.reports.directory.application"),
+                "the name is empty: give it, or leave the key out",
+            );
         }
     }
 
     fn build(&self, setup: &Setup<'_>) -> Result<Vec<ReportSetup>, SetupError> {
-        let Some(report) = &self.reports.operator_statistics else { return Ok(Vec::new()) };
         let base = web_url(self.base_url())
             .ok_or_else(|| SetupError { path: format!("{}.base_url", setup.at), message: NO_URL.to_owned() })?;
-        let credentials = Credentials::read(&self.secret(), self.account_id, setup)?;
-        let settings = report.settings();
-        let lane = setup.client.lane(operator_statistics::API, None, &settings);
-        let asked = operator_statistics::Asked {
-            url: method_url(&base, operator_statistics::API),
-            users: report.users.to_string(),
-            queues: report.queues.to_string(),
-            token_life: credentials::token_life(settings.interval),
+        let credentials = Arc::new(Credentials::read(&self.secret(), self.account_id, setup)?);
+        let method = |api, settings: &ReportSettings, token_life| Method {
+            url: method_url(&base, api),
+            credentials: Arc::clone(&credentials),
+            lane: setup.client.lane(api, None, settings),
+            token_life,
         };
-        Ok(vec![ReportSetup {
-            name: operator_statistics::REPORT,
-            settings,
-            calendar: Calendar::Days { zone: TimeZone::UTC },
-            report: Box::new(operator_statistics::Statistics::new(asked, credentials, lane)),
-        }])
+        let days = || Calendar::Days { zone: TimeZone::UTC };
+        let mut reports = Vec::new();
+        if let Some(report) = &self.reports.operator_statistics {
+            let settings = report.settings();
+            let life = credentials::token_life(settings.interval);
+            let statistics = operator_statistics::Statistics {
+                method: method(operator_statistics::API, &settings, life),
+                users: report.users.to_string(),
+                queues: report.queues.to_string(),
+            };
+            reports.push(ReportSetup {
+                name: operator_statistics::REPORT,
+                settings,
+                calendar: days(),
+                report: Box::new(statistics),
+            });
+        }
+        if let Some(report) = &self.reports.operator_status {
+            let settings = report.settings();
+            let life = credentials::token_life(settings.interval);
+            let statuses = operator_status::Statuses { method: method(operator_status::API, &settings, life) };
+            reports.push(ReportSetup {
+                name: operator_status::REPORT,
+                settings,
+                calendar: days(),
+                report: Box::new(statuses),
+            });
+        }
+        if let Some(report) = &self.reports.queue_statistics {
+            let settings = report.settings();
+            let statistics = queue_statistics::Statistics {
+                method: method(queue_statistics::API, &settings, LONGEST_LIFE),
+                listing: method(directory::QUEUES, &settings, LONGEST_LIFE),
+                queues: report.queues.clone(),
+                next: String::new(),
+            };
+            reports.push(ReportSetup {
+                name: queue_statistics::REPORT,
+                settings,
+                calendar: days(),
+                report: Box::new(statistics),
+            });
+        }
+        if let Some(report) = &self.reports.directory {
+            let settings = report.settings();
+            let directory = directory::Directory {
+                users: method(directory::USERS, &settings, LONGEST_LIFE),
+                queues: method(directory::QUEUES, &settings, LONGEST_LIFE),
+                application: report.application.clone(),
+                named: Default::default(),
+            };
+            reports.push(ReportSetup {
+                name: directory::REPORT,
+                settings,
+                calendar: Calendar::Present,
+                report: Box::new(directory),
+            });
+        }
+        Ok(reports)
     }
 
     fn plan(&self) -> Vec<PlanRow> {
-        let row = |report: &OperatorStatistics| PlanRow {
-            report: operator_statistics::REPORT,
-            api: operator_statistics::API,
-            interval: report.settings().interval,
-            // However many days are open: one range holds them all.
-            requests: Some(1),
-            limit: report.rate_limit.or(self.rate_limit),
+        let row = |report, api, settings: &ReportSettings, requests, rate_limit: Option<RateLimit>| PlanRow {
+            report,
+            api,
+            interval: settings.interval,
+            requests,
+            limit: rate_limit.or(self.rate_limit),
             quota: None,
         };
-        self.reports.operator_statistics.iter().map(row).collect()
+        let mut rows = Vec::new();
+        // However many days are open: one range holds them all.
+        if let Some(report) = &self.reports.operator_statistics {
+            let (name, api) = (operator_statistics::REPORT, operator_statistics::API);
+            rows.push(row(name, api, &report.settings(), Some(1), report.rate_limit));
+        }
+        if let Some(report) = &self.reports.operator_status {
+            let (name, api) = (operator_status::REPORT, operator_status::API);
+            rows.push(row(name, api, &report.settings(), Some(1), report.rate_limit));
+        }
+        if let Some(report) = &self.reports.queue_statistics {
+            let (name, settings) = (queue_statistics::REPORT, report.settings());
+            rows.push(row(name, queue_statistics::API, &settings, report.queues.count(), report.rate_limit));
+            if report.queues == Selection::All {
+                rows.push(row(name, directory::QUEUES, &settings, Some(1), report.rate_limit));
+            }
+        }
+        if let Some(report) = &self.reports.directory {
+            let settings = report.settings();
+            // A page holds all users that an account may have.
+            for api in [directory::USERS, directory::QUEUES] {
+                rows.push(row(directory::REPORT, api, &settings, Some(1), report.rate_limit));
+            }
+        }
+        rows
     }
 }
 
@@ -161,61 +273,8 @@ fn method_url(base: &Url, method: &str) -> Url {
     url
 }
 
-// === impl Selection ===
-
-impl Selection {
-    fn check(&self, at: &str, problems: &mut Problems) {
-        let Self::Ids(ids) = self else { return };
-        if ids.is_empty() {
-            problems.add(at, "the list is empty: give ids from 1, or leave the key out for all");
-        }
-        if ids.contains(&0) {
-            problems.add(at, "expected ids from 1");
-        }
-    }
-}
-
-/// As the vendor wants it: `all`, or ids joined by semicolons.
-impl fmt::Display for Selection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Ids(ids) = self else { return f.write_str("all") };
-        for (index, id) in ids.iter().enumerate() {
-            write!(f, "{}{id}", if index == 0 { "" } else { ";" })?;
-        }
-        Ok(())
-    }
-}
-
-impl<'de> Deserialize<'de> for Selection {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AllOrIds;
-
-        impl<'de> Visitor<'de> for AllOrIds {
-            type Value = Selection;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("`all` or a list of ids")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Selection, E> {
-                if text == "all" {
-                    return Ok(Selection::All);
-                }
-                Err(E::invalid_value(serde::de::Unexpected::Str(text), &self))
-            }
-
-            fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Selection, S::Error> {
-                let mut ids = Vec::new();
-                while let Some(id) = list.next_element()? {
-                    ids.push(id);
-                }
-                Ok(Selection::Ids(ids))
-            }
-        }
-
-        deserializer.deserialize_any(AllOrIds)
-    }
-}
+#[cfg(test)]
+mod polls;
 
 #[cfg(test)]
 mod tests {
@@ -243,6 +302,37 @@ mod tests {
         assert_eq!(account.plan()[0].requests, Some(1));
         for wrong in ["users: any", "users: 7", "queues: [x]", "queues: [-1]", "agents: all"] {
             let yaml = format!("account: a\ncredentials: x\nreports: {{operator_statistics: {{{wrong}}}}}");
+            assert!(serde_yaml::from_str::<Account>(&yaml).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_plan_counts_every_report_by_its_method() {
+        let plan = |reports: &str| {
+            let yaml = format!("account: a\ncredentials: x\nreports: {{{reports}}}");
+            let account: Account = serde_yaml::from_str(&yaml).unwrap();
+            account.plan().iter().map(|row| (row.api, row.interval.as_secs(), row.requests)).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            plan(
+                "operator_statistics: {}, operator_status: {interval: 2m}, queue_statistics: {queues: [54, 55, 54]}, directory: {application: shop}"
+            ),
+            [
+                ("GetACDOperatorStatistics", 60, Some(1)),
+                ("GetACDOperatorStatusStatistics", 120, Some(1)),
+                ("GetACDQueueStatistics", 60, Some(2)),
+                ("GetUsers", 3600, Some(1)),
+                ("GetQueues", 3600, Some(1)),
+            ]
+        );
+        assert_eq!(
+            plan("queue_statistics: {queues: all}"),
+            [("GetACDQueueStatistics", 60, None), ("GetQueues", 60, Some(1))]
+        );
+        for wrong in
+            ["operator_status: {users: [1]}", "queue_statistics: {queues: 54}", "directory: {application: [shop]}"]
+        {
+            let yaml = format!("account: a\ncredentials: x\nreports: {{{wrong}}}");
             assert!(serde_yaml::from_str::<Account>(&yaml).is_err(), "{wrong}");
         }
     }

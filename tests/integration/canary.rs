@@ -63,6 +63,20 @@ fn fair(asked: &Asked) -> String {
     if path.ends_with("GetACDOperatorStatistics") {
         return fixture("voximplant/operators.json").replace("20481", "\"CANARY-user\"");
     }
+    if path.ends_with("GetACDOperatorStatusStatistics") {
+        return fixture("voximplant/statuses.json").replace("20481", "\"CANARY-user\"");
+    }
+    if path.ends_with("GetACDQueueStatistics") {
+        return fixture("voximplant/queue_54.json").replace("\"percent\": 82", "\"percent\": \"CANARY\"");
+    }
+    if path.ends_with("GetUsers") {
+        return r#"{"result":[{"user_id":"CANARY-user","user_name":"CANARY","user_display_name":"CANARY","user_custom_data":"+9198123000451"},{"user_name":"CANARY"}],"total_count":2}"#
+            .to_owned();
+    }
+    if path.ends_with("GetQueues") {
+        return r#"{"result":[{"acd_queue_id":54,"acd_queue_name":"orders","users":"CANARY"}],"total_count":1}"#
+            .to_owned();
+    }
     if path.ends_with("AHT.php") {
         return r#"{"status":"success","message":{"AgentID":"CANARY-agent","AgentName":"CANARY","AHT":"00:01:00"}}"#
             .to_owned();
@@ -138,7 +152,9 @@ vendors:
     call_details: {{ interval: 1s, api: v1, ucid_file: ucids.txt }} }} }}]
   wolkvox: [{{ account: co, base_url: '{url}', {token}, reports: {{ agent_hold_mute: {{ interval: 1s }} }} }}]
   huawei: [{{ account: br, base_url: '{url}', guids: {{ url: '{url}/guids', {bearer} }}, reports: {{ agent_call_statistics: {{ interval: 1s }} }} }}]
-  voximplant: [{{ account: eu, base_url: '{url}', {credentials}, reports: {{ operator_statistics: {{ interval: 1s }} }} }}]
+  voximplant: [{{ account: eu, base_url: '{url}', {credentials}, reports: {{
+    operator_statistics: {{ interval: 1s }}, operator_status: {{ interval: 1s }}, queue_statistics: {{ interval: 1s, queues: [54] }},
+    directory: {{ interval: 1s, application: shop }} }} }}]
 "
     );
     (folder, yaml)
@@ -192,7 +208,7 @@ async fn watch(mood: Mood) {
     let running = Running::start_in(folder, &yaml, &noon()).await;
     running
         .until("two polls each", |page| {
-            page.find("polls_total", &[]).count() == 5
+            page.find("polls_total", &[]).count() == 8
                 && page.find("polls_total", &[]).all(|sample| sample.value >= 3.0)
         })
         .await;
@@ -202,7 +218,13 @@ async fn watch(mood: Mood) {
     let page = running.page().await;
     if mood == Mood::Fair {
         // The doors were really open: agents, rows and calls went through.
-        for name in ["agent_hold_seconds_total", "agent_talk_seconds_total", "agent_average_handle_time_seconds"] {
+        for name in [
+            "agent_hold_seconds_total",
+            "agent_talk_seconds_total",
+            "agent_average_handle_time_seconds",
+            "agent_state_seconds_total",
+            "queue_info",
+        ] {
             assert!(page.find(name, &[]).count() > 0, "{name} is missing\n{}", page.text);
         }
         assert!(page.sum("rejected_records_total", &[]) > 0.0);

@@ -42,9 +42,16 @@ fn bad_files_are_answered_with_the_text_beside_them() {
 fn the_example_is_accepted_without_its_secrets() {
     let (code, text) = check_config(Path::new("exporter.yml"), PlanFormat::Table);
     assert_eq!(code, 0, "{text}");
-    for report in
-        ["average_handling_time", "call_details", "agent_hold_mute", "agent_call_statistics", "operator_statistics"]
-    {
+    for report in [
+        "average_handling_time",
+        "call_details",
+        "agent_hold_mute",
+        "agent_call_statistics",
+        "operator_statistics",
+        "operator_status",
+        "queue_statistics",
+        "directory",
+    ] {
         assert!(text.contains(report), "{report} is missing:\n{text}");
     }
 }

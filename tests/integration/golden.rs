@@ -152,13 +152,25 @@ async fn voximplant() {
         "/platform_api/GetACDOperatorStatistics" if asked.body.contains("aggregation=day") => {
             Reply::json(fixture("voximplant/operators.json"))
         }
+        "/platform_api/GetACDOperatorStatusStatistics" if asked.body.contains("aggregation=day") => {
+            Reply::json(fixture("voximplant/statuses.json"))
+        }
+        "/platform_api/GetACDQueueStatistics" if asked.body.contains("acd_queue_id=54&") => {
+            Reply::json(fixture("voximplant/queue_54.json"))
+        }
+        // Of a queue without calls there are no rows.
+        "/platform_api/GetACDQueueStatistics" => Reply::json(r#"{"result":[]}"#),
+        "/platform_api/GetUsers" => Reply::json(fixture("voximplant/users.json")),
+        "/platform_api/GetQueues" => Reply::json(fixture("voximplant/queues.json")),
         _ => Reply::json(r#"{"error":{"code":102,"msg":"unknown command"}}"#),
     })
     .await;
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "credentials.json", voximplant_key().await);
     let yaml = format!(
-        "vendors: {{ voximplant: [{{ account: shop-eu, base_url: '{}', credentials_file: credentials.json, reports: {{ operator_statistics: {{ interval: 1h }} }} }}] }}",
+        "vendors: {{ voximplant: [{{ account: shop-eu, base_url: '{}', credentials_file: credentials.json, reports: {{
+            operator_statistics: {{ interval: 1h }}, operator_status: {{ interval: 1h }}, queue_statistics: {{ interval: 1h, queues: [54, 55] }},
+            directory: {{ interval: 1h, application: shop }} }} }}] }}",
         vendor.url()
     );
     let running = Running::start_in(folder, &yaml, &noon()).await;

@@ -23,7 +23,9 @@ async fn four(url: &str, interval: &str) -> Running {
     average_handling_time: {{ interval: {interval}, agents: [a, b, c, d, e, f, g, h] }} }} }}]
   wolkvox: [{{ account: co, base_url: '{url}', token: hostile-token, reports: {{ agent_hold_mute: {{ interval: {interval} }} }} }}]
   huawei: [{{ account: br, base_url: '{url}', guids: {{ file: guids.json }}, reports: {{ agent_call_statistics: {{ interval: {interval} }} }} }}]
-  voximplant: [{{ account: eu, base_url: '{url}', credentials_file: credentials.json, reports: {{ operator_statistics: {{ interval: {interval} }} }} }}]
+  voximplant: [{{ account: eu, base_url: '{url}', credentials_file: credentials.json, reports: {{
+    operator_statistics: {{ interval: {interval} }}, operator_status: {{ interval: {interval} }},
+    queue_statistics: {{ interval: {interval}, queues: [54, 55, 56, 57, 58, 59, 60, 61] }}, directory: {{ interval: {interval}, application: shop }} }} }}]
 "
     );
     Running::start_in(folder, &yaml, &noon()).await

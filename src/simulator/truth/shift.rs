@@ -38,7 +38,7 @@ pub struct Call {
     pub agent: u32,
     /// Place in the shift, from 0.
     pub number: u16,
-    /// Seconds in the queue before any agent was rung (Ozonetel inbound).
+    /// Seconds in the queue before any agent was rung (Ozonetel inbound, Voximplant).
     pub queue: u16,
     /// Seconds of a first dial that the agent did not pick up, before the one that counts (Ozonetel inbound).
     pub missed: u16,
@@ -196,6 +196,13 @@ impl Iterator for Shift {
             // All legs of a call stand on one Indian day, that of its start.
             if (call.start + IST).div_euclid(DAY) != (call.pickup() + IST).div_euclid(DAY) {
                 (call.queue, call.missed) = (0, 0);
+            }
+        }
+        if self.vendor == Vendor::Voximplant && rng.percent(35) {
+            call.queue = small(3 + rng.below(40));
+            // Whether the vendor files a call under the second of its arrival or of its ring, nobody says.
+            if call.start.div_euclid(DAY) != call.pickup().div_euclid(DAY) {
+                call.queue = 0;
             }
         }
         if call.done() > self.end {

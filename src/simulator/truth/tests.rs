@@ -95,3 +95,40 @@ fn every_eighth_wolkvox_agent_is_a_namesake() {
         assert_eq!(keys.len(), 16);
     }
 }
+
+#[test]
+fn an_operator_always_has_one_status() {
+    let truth = Truth::new(2, 4);
+    let mut seen = std::collections::BTreeSet::new();
+    for agent in 0..4 {
+        let window = NOW - 3 * DAY..NOW + 17;
+        let stays = truth.statuses(agent, window.clone());
+        assert_eq!((stays[0].from, stays[stays.len() - 1].to), (window.start, window.end));
+        assert!(stays.iter().zip(&stays[1..]).all(|(one, next)| one.to == next.from));
+        assert!(stays.iter().all(|stay| stay.from < stay.to));
+        seen.extend(stays.iter().map(|stay| stay.status));
+        let time_in = |status| stays.iter().filter(|stay| stay.status == status).map(|stay| stay.to - stay.from).sum();
+        let calls = truth.started_in(Vendor::Voximplant, agent, window.start - DAY..window.end);
+        let within = |from: i64, to: i64| (to.min(window.end) - from.max(window.start)).max(0);
+        let talk: i64 = calls.iter().map(|call| within(call.pickup(), call.end())).sum();
+        let wrap_up: i64 = calls.iter().map(|call| within(call.end(), call.done())).sum();
+        assert_eq!((time_in(Status::InService), time_in(Status::AfterService)), (talk, wrap_up));
+        // However the window is cut, the parts add up to the whole.
+        let cut = window.start + 100_003;
+        let parts = truth.statuses(agent, window.start..cut).into_iter().chain(truth.statuses(agent, cut..window.end));
+        let parts: i64 = parts.filter(|stay| stay.status == Status::Ready).map(|stay| stay.to - stay.from).sum();
+        assert_eq!(parts, time_in(Status::Ready));
+    }
+    assert_eq!(seen.len(), Status::ALL.len(), "{seen:?}");
+}
+
+#[test]
+fn queues_turn_callers_away_now_and_then() {
+    let truth = Truth::new(2, 1);
+    let window = NOW..NOW + DAY;
+    let all = truth.turned_away(0, &window);
+    assert!((10..60).contains(&all.len()), "{}", all.len());
+    let halves = [truth.turned_away(0, &(NOW..NOW + 40_000)), truth.turned_away(0, &(NOW + 40_000..window.end))];
+    assert_eq!(halves.concat(), all);
+    assert_ne!(truth.turned_away(1, &window), all);
+}

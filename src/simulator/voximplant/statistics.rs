@@ -1,4 +1,6 @@
-//! The figures of GetACDOperatorStatistics and the four shapes in which they are asked for.
+//! The figures of GetACDOperatorStatistics and GetACDOperatorStatusStatistics, and the four shapes in which both are asked
+//! for. A status that lasts over midnight belongs to both days in part, and one that lasts still counts up to the present:
+//! a day's sums are bounded by the window.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,18 +9,26 @@ use serde_json::{Map, Value, json};
 
 use crate::simulator::Vendor;
 use crate::simulator::times;
-use crate::simulator::truth::{Agent, Call, DAY, Truth};
+use crate::simulator::truth::{Agent, Call, DAY, Status, Truth};
 
 /// What a request asks for, checked.
 pub(super) struct Query {
     pub(super) window: Range<i64>,
-    /// Per queue, whether its calls count.
-    pub(super) queues: Vec<bool>,
-    pub(super) items: Vec<Item>,
+    pub(super) what: What,
     pub(super) aggregation: Aggregation,
     pub(super) group: Group,
     /// Short key names.
     pub(super) short: bool,
+}
+
+/// Which of the two methods.
+pub(super) enum What {
+    Calls {
+        /// Per queue, whether its calls count.
+        queues: Vec<bool>,
+        items: Vec<Item>,
+    },
+    Statuses(Vec<Status>),
 }
 
 #[derive(Clone, Copy)]
@@ -51,18 +61,19 @@ struct Bucket {
     after: Samples,
     handling: Samples,
     unanswered: u64,
+    statuses: BTreeMap<Status, Samples>,
 }
 
 #[derive(Default)]
-struct Samples {
+pub(super) struct Samples {
     min: u64,
     max: u64,
-    count: u64,
-    sum: u64,
+    pub(super) count: u64,
+    pub(super) sum: u64,
 }
 
 /// Day and hour, as far as the aggregation tells them apart.
-type Span = (Option<i64>, Option<i64>);
+pub(super) type Span = (Option<i64>, Option<i64>);
 
 pub(super) const ITEMS: [Item; 10] = [
     Item { short: "SA", long: "SpeedOfAnswer", value: |bucket| bucket.answer.value() },
@@ -113,34 +124,87 @@ impl Query {
 
     fn buckets(&self, truth: &Truth, agent: &Agent, now: i64) -> BTreeMap<Span, Bucket> {
         let mut buckets: BTreeMap<Span, Bucket> = BTreeMap::new();
-        for call in truth.started_in(Vendor::Voximplant, agent.index, self.window.clone()) {
-            if call.end() <= now && self.queues.get(usize::from(call.line)).is_some_and(|counts| *counts) {
-                buckets.entry(self.span(&call)).or_default().add(&call, now);
+        match &self.what {
+            What::Calls { queues, .. } => {
+                for call in truth.started_in(Vendor::Voximplant, agent.index, self.window.clone()) {
+                    if call.end() <= now && queues[super::queue_of(&call, queues.len())] {
+                        buckets.entry(self.aggregation.span(call.ring_start())).or_default().add(&call, now);
+                    }
+                }
+            }
+            What::Statuses(wanted) => {
+                let window = self.window.start..self.window.end.min(now);
+                for stay in truth.statuses(agent.index, window) {
+                    if !wanted.contains(&stay.status) {
+                        continue;
+                    }
+                    let (mut from, to) = (stay.from, stay.to);
+                    while from < to {
+                        let end = to.min(self.aggregation.end(from));
+                        let bucket = buckets.entry(self.aggregation.span(from)).or_default();
+                        bucket.statuses.entry(stay.status).or_default().add((end - from).unsigned_abs());
+                        from = end;
+                    }
+                }
             }
         }
         buckets
     }
 
-    fn span(&self, call: &Call) -> Span {
-        let at = call.ring_start();
-        // From 0, as the vendor's own sample has it; its text says from 1.
-        let (day, hour) = (at.div_euclid(DAY), at.rem_euclid(DAY) / 3600);
-        match self.aggregation {
-            Aggregation::None => (None, None),
-            Aggregation::Day => (Some(day), None),
-            Aggregation::Hour => (Some(day), Some(hour)),
-            Aggregation::HourOfDay => (None, Some(hour)),
-        }
-    }
-
     fn record(&self, mut record: Map<String, Value>, bucket: &Bucket) -> Value {
-        for item in &self.items {
-            let value = (item.value)(bucket);
-            if !value.is_null() {
-                record.insert(if self.short { item.short } else { item.long }.to_owned(), value);
+        match &self.what {
+            What::Calls { items, .. } => {
+                for item in items {
+                    let value = (item.value)(bucket);
+                    if !value.is_null() {
+                        record.insert(if self.short { item.short } else { item.long }.to_owned(), value);
+                    }
+                }
+            }
+            What::Statuses(_) => {
+                let statuses =
+                    bucket.statuses.iter().map(|(status, samples)| (name(*status).to_owned(), samples.value()));
+                record.insert("acd_status".to_owned(), Value::Object(statuses.collect()));
             }
         }
         Value::Object(record)
+    }
+}
+
+impl Aggregation {
+    pub(super) fn span(self, at: i64) -> Span {
+        // From 0, as the vendor's own sample has it; its text says from 1.
+        let (day, hour) = (at.div_euclid(DAY), at.rem_euclid(DAY) / 3600);
+        match self {
+            Self::None => (None, None),
+            Self::Day => (Some(day), None),
+            Self::Hour => (Some(day), Some(hour)),
+            Self::HourOfDay => (None, Some(hour)),
+        }
+    }
+
+    /// Where the span ends in which `at` lies.
+    fn end(self, at: i64) -> i64 {
+        let next = |length: i64| (at.div_euclid(length) + 1) * length;
+        match self {
+            Self::None => i64::MAX,
+            Self::Day => next(DAY),
+            Self::Hour | Self::HourOfDay => next(3600),
+        }
+    }
+}
+
+/// As the vendor writes it.
+pub(super) const fn name(status: Status) -> &'static str {
+    match status {
+        Status::Offline => "OFFLINE",
+        Status::Online => "ONLINE",
+        Status::Ready => "READY",
+        Status::Banned => "BANNED",
+        Status::InService => "IN_SERVICE",
+        Status::AfterService => "AFTER_SERVICE",
+        Status::Timeout => "TIMEOUT",
+        Status::Dnd => "DND",
     }
 }
 
@@ -161,7 +225,7 @@ impl Bucket {
 }
 
 impl Samples {
-    fn add(&mut self, sample: u64) {
+    pub(super) fn add(&mut self, sample: u64) {
         self.min = if self.count == 0 { sample } else { self.min.min(sample) };
         self.max = self.max.max(sample);
         self.count += 1;
@@ -169,7 +233,7 @@ impl Samples {
     }
 
     /// Absent without samples; the average is rounded down.
-    fn value(&self) -> Value {
+    pub(super) fn value(&self) -> Value {
         if self.count == 0 {
             return Value::Null;
         }
@@ -178,7 +242,7 @@ impl Samples {
     }
 }
 
-fn keys((day, hour): Span) -> Map<String, Value> {
+pub(super) fn keys((day, hour): Span) -> Map<String, Value> {
     let mut keys = Map::new();
     if let Some(day) = day {
         keys.insert("date".to_owned(), times::day(day * DAY, 0).to_string().into());
@@ -190,6 +254,6 @@ fn keys((day, hour): Span) -> Map<String, Value> {
 }
 
 /// The vendor's types say string, its sample says number: every fourth operator shows a string.
-fn user_id(agent: &Agent) -> Value {
+pub(super) fn user_id(agent: &Agent) -> Value {
     if agent.index % 4 == 3 { agent.key.clone().into() } else { agent.number.into() }
 }

@@ -24,6 +24,9 @@ const BACKDATED: i64 = 5;
 /// The vendor's limit, from `iat` to `exp`.
 const LONGEST: i64 = 3600;
 
+/// How long a token lives that serves a whole poll of many requests.
+pub const LONGEST_LIFE: i64 = LONGEST - BACKDATED;
+
 /// A key that is ready to sign: `jsonwebtoken` would read it anew for every token.
 pub struct Credentials {
     /// Encoded, with its dot.
@@ -51,7 +54,7 @@ struct Claims {
 /// How long a token has to live: the request that carries it may wait for its turn, at most for one interval.
 pub fn token_life(interval: Duration) -> i64 {
     let seconds = i64::try_from(interval.as_secs()).unwrap_or(LONGEST);
-    seconds.saturating_add(60).min(LONGEST - BACKDATED)
+    seconds.saturating_add(60).min(LONGEST_LIFE)
 }
 
 // === impl Credentials ===

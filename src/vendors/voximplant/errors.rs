@@ -19,6 +19,9 @@ struct Body<'a> {
     error: Option<&'a RawValue>,
     #[serde(borrow, default)]
     errors: Option<Vec<&'a RawValue>>,
+    /// Of lists that come in pages.
+    #[serde(borrow)]
+    total_count: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -30,6 +33,11 @@ struct Told {
 
 /// The result in an answer, unread.
 pub fn result(answer: &Answer) -> Result<&RawValue, Failure> {
+    page(answer).map(|(result, _)| result)
+}
+
+/// The result in an answer, and how many rows the vendor has in all, if it says so.
+pub fn page(answer: &Answer) -> Result<(&RawValue, Option<u64>), Failure> {
     let by_status = || Failure::from_status(answer.status);
     let body: Body<'_> = serde_json::from_slice(&answer.body).map_err(|_| by_status())?;
     if let Some(error) = body.error.or_else(|| body.errors?.into_iter().next()) {
@@ -42,7 +50,8 @@ pub fn result(answer: &Answer) -> Result<&RawValue, Failure> {
             None => by_status(),
         });
     }
-    body.result.filter(|_| (200..300).contains(&answer.status)).ok_or_else(by_status)
+    let result = body.result.filter(|_| (200..300).contains(&answer.status)).ok_or_else(by_status)?;
+    Ok((result, body.total_count.and_then(|raw| raw.get().parse().ok())))
 }
 
 const UNAVAILABLE: Failure = Failure::new(Reason::Unavailable, "the vendor failed to serve the request");
@@ -51,14 +60,15 @@ const UNAVAILABLE: Failure = Failure::new(Reason::Unavailable, "the vendor faile
 fn classify(code: i64, msg: &str) -> Option<Failure> {
     let (reason, detail) = match code {
         100 | 131 | 135 | 137 | 447 => (Reason::Auth, "the vendor refused the key: check credentials and account_id"),
-        104 => (Reason::Auth, "the service account's role may not read statistics"),
+        104 => (Reason::Auth, "the service account's role may not call this method"),
         321 => (Reason::Auth, "the vendor does not accept this machine's address for the key"),
         454..=456 => (Reason::Auth, "the vendor refused the token's times: check this machine's clock"),
+        116 => (Reason::Config, "the vendor does not know `application`"),
         115 => (Reason::Config, "the vendor does not accept account_id"),
         117 => (Reason::Config, "the vendor does not know one of `users`"),
         218 => (Reason::Config, "the vendor does not know one of `queues`"),
-        101..=103 | 105 | 111 | 116 | 123 | 134 | 227..=229 | 233 | 254 | 458 | 485 | 496 | 497 | 525 | 526 => {
-            (Reason::Config, "the vendor refused a parameter: check base_url, `users` and `queues`")
+        101..=103 | 105 | 111 | 123 | 134 | 227..=229 | 233 | 254 | 458 | 485 | 496 | 497 | 525 | 526 => {
+            (Reason::Config, "the vendor refused a parameter: check base_url, `users`, `queues` and `application`")
         }
         569 => (Reason::Config, "the vendor does not accept so long a range of days: lower `backfill`"),
         314 | 340 | 416 | 484 => (Reason::RateLimited, "the vendor's rate limit was exceeded"),

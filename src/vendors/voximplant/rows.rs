@@ -1,0 +1,133 @@
+//! Rows of a day, as both statistics of operators and that of queues have them: which day a row is about, and that one
+//! bad row costs itself and nothing else.
+
+use std::str::FromStr as _;
+
+use jiff::civil::Date;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use super::errors;
+use crate::amount::Amount;
+use crate::catalogue::Family;
+use crate::client::Answer;
+use crate::failure::Failure;
+use crate::reading::{Bucket, Entity, Figure, Reading};
+use crate::vendors::parse::{Parsed, Text};
+
+/// One day of one entity.
+pub trait Row: DeserializeOwned {
+    /// The UTC day, as it came.
+    fn date(&self) -> &str;
+    /// What it counts.
+    fn counts(&self) -> Vec<Count>;
+}
+
+/// One figure of a row.
+#[derive(Debug, Clone, Copy)]
+pub struct Count {
+    /// Which counter.
+    pub family: Family,
+    /// Value of the counter's own label.
+    pub label: Option<&'static str>,
+    /// What came.
+    pub amount: Parsed<Amount>,
+}
+
+/// One operator; his rows are looked into one by one, so that a bad one does not spoil the others.
+#[derive(Deserialize)]
+struct Operator<'a> {
+    user_id: Text,
+    #[serde(borrow)]
+    statistics: Vec<&'a RawValue>,
+}
+
+/// What a type calls an array and a text an object.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Single<T> {
+    /// In an array. First, because an array would do for an object whose fields stand in order.
+    Listed(Vec<T>),
+    /// Alone.
+    Alone(T),
+}
+
+// === impl Count ===
+
+impl Count {
+    /// A figure of a counter without a label of its own.
+    pub const fn new(family: Family, amount: Parsed<Amount>) -> Self {
+        Self { family, label: None, amount }
+    }
+}
+
+// === impl Single ===
+
+impl<T> Single<T> {
+    /// The one that there is; absent if there is none, wrong if there are several.
+    pub fn one(&self) -> Parsed<&T> {
+        match self {
+            Self::Alone(one) => Parsed::Value(one),
+            Self::Listed(list) => match list.as_slice() {
+                [] => Parsed::Absent,
+                [one] => Parsed::Value(one),
+                _ => Parsed::Wrong,
+            },
+        }
+    }
+}
+
+/// Reads an answer that is grouped by operator and day; days other than `days` are passed over.
+pub fn by_operator<R: Row>(answer: &Answer, days: &[Date]) -> Result<Reading, Failure> {
+    let operators: Vec<&RawValue> = serde_json::from_str(errors::result(answer)?.get())
+        .map_err(|_| Failure::malformed("the answer holds no list of operators"))?;
+    let mut reading = Reading { read: 1, days: days.to_vec(), ..Reading::default() };
+    for operator in operators {
+        let Ok(operator) = serde_json::from_str::<Operator<'_>>(operator.get()) else {
+            reading.rejected += 1;
+            continue;
+        };
+        let entity = Entity::agent(operator.user_id.as_str());
+        for raw in operator.statistics {
+            take::<R>(&mut reading, raw, entity.as_ref(), days);
+        }
+    }
+    Ok(reading)
+}
+
+/// Takes one row in, unless it is about another day or cannot be trusted.
+pub fn take<R: Row>(
+    reading: &mut Reading,
+    raw: &RawValue,
+    entity: Option<&Entity>,
+    days: &[Date],
+) -> Option<(Date, R)> {
+    let row = serde_json::from_str::<R>(raw.get()).ok();
+    let Some((day, row)) = row.and_then(|row| Some((day(row.date())?, row))) else {
+        reading.rejected += 1;
+        return None;
+    };
+    if !days.contains(&day) {
+        return None;
+    }
+    let counts = row.counts();
+    // A row with one wrong figure is not trusted for the others.
+    if counts.iter().any(|count| count.amount == Parsed::Wrong) {
+        reading.rejected += 1;
+        return None;
+    }
+    reading.rows += 1;
+    let entity = entity?;
+    for Count { family, label, amount } in counts {
+        if let Parsed::Value(amount) = amount {
+            reading.figures.push(Figure { family, entity: entity.clone(), label, bucket: Bucket::Day(day), amount });
+        }
+    }
+    Some((day, row))
+}
+
+/// `YYYY-MM-DD` and nothing more.
+fn day(text: &str) -> Option<Date> {
+    Date::from_str(text).ok().filter(|_| text.len() == 10)
+}
