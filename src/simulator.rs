@@ -15,7 +15,7 @@ mod wolkvox;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -132,6 +132,8 @@ struct World {
     token: String,
     /// Times that the GUIDs were replaced.
     rotation: AtomicU64,
+    /// So many seconds are Voximplant's figures behind.
+    lag: AtomicI64,
 }
 
 // === impl Vendor ===
@@ -205,6 +207,7 @@ impl Simulator {
             token: secret(""),
             truth: Truth::with_huawei(options.seed, options.agents, options.huawei_agents.unwrap_or(options.agents)),
             rotation: AtomicU64::new(0),
+            lag: AtomicI64::new(0),
             options,
         });
         let (voximplant, voximplant_key) = voximplant::Platform::new(Arc::clone(&world))?;
@@ -258,6 +261,11 @@ impl Simulator {
     /// Replaces every GUID, as dynamic authentication does; the old ones are dead at once.
     pub fn rotate_guids(&self) {
         self.world.rotation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Voximplant's figures are those of so many seconds ago; its clock, which tokens are checked by, is not.
+    pub fn set_voximplant_lag(&self, seconds: i64) {
+        self.world.lag.store(seconds, Ordering::Relaxed);
     }
 
     /// The Ozonetel calls that ended in `(from, to]`, as id and Indian day: what a file of UCIDs would list.

@@ -9,6 +9,7 @@ mod token;
 
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -96,7 +97,8 @@ impl Platform {
         if self.is_resent(asked) {
             return Err((484, "The request was rejected due to probable automatic request resend. Try again later."));
         }
-        let (truth, now) = (&self.world.truth, self.world.now());
+        let now = self.world.now() - self.world.lag.load(Ordering::Relaxed);
+        let truth = &self.world.truth;
         let result = match command {
             OPERATORS => {
                 let what = self.calls(&fields)?;

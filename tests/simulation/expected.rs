@@ -1,6 +1,8 @@
 //! What every counter must show in the end, from the truth alone: nothing here knows how vendors write it or how the
 //! program reads it.
 
+pub(crate) mod voximplant;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -68,7 +70,7 @@ pub(crate) fn counters(
     };
     let mut sheet = Sheet(HashMap::new());
     wolkvox(&mut sheet, simulator.truth(), setting, read_at("wolkvox"));
-    voximplant(&mut sheet, simulator.truth(), setting, read_at("voximplant"));
+    voximplant::counters(&mut sheet, simulator.truth(), setting, reports);
     if !setting.long_outages {
         huawei(&mut sheet, simulator.truth(), setting, read_at("huawei"));
     }
@@ -92,23 +94,6 @@ fn wolkvox(sheet: &mut Sheet, truth: &Truth, setting: &Setting, now: i64) {
         sheet.add("agent_mute_seconds_total", &labels, figures.mute);
         sheet.add("agent_hold_mute_seconds_total", &labels, figures.hold + figures.mute);
         sheet.add("agent_hold_mute_events_total", &labels, figures.hold_events + figures.mute_events);
-    }
-}
-
-fn voximplant(sheet: &mut Sheet, truth: &Truth, setting: &Setting, now: i64) {
-    let from = first_midnight(setting, &TimeZone::UTC);
-    for agent in truth.agents(Vendor::Voximplant) {
-        let calls = truth.started_in(Vendor::Voximplant, agent.index, from - 3600..now + 1);
-        let figures = Figures::of(calls.iter().filter(|call| call.ring_start() >= from), now);
-        let answered = figures.answered + figures.connected;
-        let labels = format!("vendor=\"voximplant\",account=\"d\",agent=\"{}\"", agent.key);
-        sheet.add("agent_answered_calls_total", &labels, answered);
-        sheet.add("agent_handled_calls_total", &labels, answered);
-        sheet.add("agent_unanswered_calls_total", &labels, figures.unanswered + figures.outbound - figures.connected);
-        sheet.add("agent_talk_seconds_total", &labels, figures.talk);
-        sheet.add("agent_after_call_work_seconds_total", &labels, figures.wrap_up);
-        sheet.add("agent_handle_seconds_total", &labels, figures.talk + figures.wrap_up);
-        sheet.add("agent_ring_seconds_total", &labels, figures.ring);
     }
 }
 

@@ -286,6 +286,7 @@ struct Boot {
 fn configure(simulator: &Simulator, setting: &Setting, folder: &Path) -> Result<Loaded, String> {
     let credentials = simulator.credentials();
     let [ozonetel, wolkvox, huawei, voximplant] = setting.intervals;
+    let voximplant = expected::voximplant::reports(simulator.truth().seed(), voximplant);
     let zone = setting.zone.iana_name().unwrap_or("UTC");
     let key = serde_json::Value::from(credentials.voximplant_key).to_string();
     let yml = format!(
@@ -312,7 +313,7 @@ fn configure(simulator: &Simulator, setting: &Setting, folder: &Path) -> Result<
     - account: d
       base_url: http://127.0.0.1
       credentials: {key}
-      reports: {{ operator_statistics: {{ interval: {voximplant}s, backfill: 10d, stale_after: 400h }} }}
+      reports: {{ {voximplant} }}
 ",
         credentials.ozonetel_user_name, credentials.ozonetel_api_key, credentials.wolkvox_token,
     );
