@@ -54,6 +54,13 @@ pub struct Options {
     pub agents: usize,
     /// Agents of Huawei, if another number.
     pub huawei_agents: Option<usize>,
+    /// Since when Huawei's numbers count.
+    pub huawei_since: Since,
+    /// How often Huawei's GUIDs are replaced; dead after twice as long. None: never, as with static authentication.
+    pub huawei_guid_life: Option<Duration>,
+    /// Whether two nodes of Huawei's stand behind a load balancer that knows them by a cookie. A node that does not hold an
+    /// agent's session is behind with his numbers.
+    pub huawei_cookies: bool,
     /// How many times the documented limits may be used; none: no limits. They are counted in tokio's time, as a
     /// client's budget is.
     pub limits: Option<f64>,
@@ -69,6 +76,15 @@ pub struct Options {
     pub wolkvox_total: bool,
     /// Queues of Voximplant, an even number.
     pub voximplant_queues: usize,
+}
+
+/// Since when numbers count: editions of Huawei's documents differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// The agent's sign-in.
+    SignIn,
+    /// Midnight of the call centre, here UTC.
+    Midnight,
 }
 
 /// What makes one vendor fail until it is set back.
@@ -102,7 +118,7 @@ pub struct Credentials {
     pub ozonetel_api_key: String,
     /// Wolkvox token.
     pub wolkvox_token: String,
-    /// Huawei agent ids with their GUIDs, as JSON: `{"101":"<guid>"}`.
+    /// Huawei agent ids with their GUIDs, as JSON: `{"101":"<guid>"}`, or with cookies `{"101":{"guid":"…","cookie":"…"}}`.
     pub huawei_guids: String,
     /// Voximplant service account, as the flat JSON file.
     pub voximplant_key: String,
@@ -134,6 +150,8 @@ struct World {
     rotation: AtomicU64,
     /// So many seconds are Voximplant's figures behind.
     lag: AtomicI64,
+    /// Huawei answers everything with this code.
+    retcode: Mutex<Option<&'static str>>,
 }
 
 // === impl Vendor ===
@@ -163,6 +181,9 @@ impl Options {
             clock,
             agents: 10,
             huawei_agents: None,
+            huawei_since: Since::SignIn,
+            huawei_guid_life: None,
+            huawei_cookies: false,
             limits: Some(1.0),
             chaos: 0.0,
             latency: Duration::ZERO,
@@ -208,6 +229,7 @@ impl Simulator {
             truth: Truth::with_huawei(options.seed, options.agents, options.huawei_agents.unwrap_or(options.agents)),
             rotation: AtomicU64::new(0),
             lag: AtomicI64::new(0),
+            retcode: Mutex::default(),
             options,
         });
         let (voximplant, voximplant_key) = voximplant::Platform::new(Arc::clone(&world))?;
@@ -261,6 +283,11 @@ impl Simulator {
     /// Replaces every GUID, as dynamic authentication does; the old ones are dead at once.
     pub fn rotate_guids(&self) {
         self.world.rotation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Huawei answers every request with this code, until it is set back.
+    pub fn set_huawei_retcode(&self, code: Option<&'static str>) {
+        *self.world.retcode.lock().unwrap_or_else(PoisonError::into_inner) = code;
     }
 
     /// Voximplant's figures are those of so many seconds ago; its clock, which tokens are checked by, is not.

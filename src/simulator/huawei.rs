@@ -1,20 +1,23 @@
 //! Huawei CC-Gateway: `statisticsEx` of one agent, and nothing else. Sign-in, sign-out and event polls would disturb
-//! the agent, so they are answered 404 and stand in the log as forbidden. Numbers count since the agent's sign-in.
+//! the agent, so they are answered 404 and stand in the log as forbidden. Numbers count since the agent's sign-in or since
+//! midnight, GUIDs may be replaced while they are used, and a load balancer may send a request to the wrong node.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use http::Method;
 use http::request::Parts;
 use serde::Serialize;
 
 use super::serve::{Api, Asked, FORBIDDEN, Refusal, Reply};
-use super::truth::Rng;
-use super::{Vendor, World};
+use super::truth::{DAY, Figures, Rng};
+use super::{Since, Vendor, World};
 
 const STATISTICS: &str = "statisticsEx";
 /// The first agent's id; the others follow.
 const FIRST_AGENT: u32 = 101;
+/// The wrong node has last heard of an agent so many seconds ago.
+const BEHIND: i64 = 900;
 
 pub(super) struct Gateway(Arc<World>);
 
@@ -49,14 +52,37 @@ impl Gateway {
         let Some(agent) = agent.filter(|agent| (*agent as usize) < truth.agents(Vendor::Huawei).len()) else {
             return signed_out();
         };
-        let given = asked.header("guid");
-        if given.strip_prefix("JSESSIONID=").unwrap_or(given) != guid(&self.0, agent) {
-            return no_right();
+        if let Some(code) = *self.0.retcode.lock().unwrap_or_else(PoisonError::into_inner) {
+            return error(code, "exception during agent operation");
         }
-        let Some(session) = truth.session(agent, self.0.now()) else { return signed_out() };
-        let figures = session.figures;
+        let given = asked.header("guid");
+        let given = given.strip_prefix("JSESSIONID=").unwrap_or(given);
+        let epoch = epoch(&self.0);
+        // A GUID lives on for as long again after it was replaced.
+        let before = self.0.options.huawei_guid_life.and(epoch.checked_sub(1));
+        if given != guid(&self.0, agent, epoch) && before.is_none_or(|before| given != guid(&self.0, agent, before)) {
+            // Either is said of a GUID that has expired.
+            let expired =
+                (2..10).filter_map(|age| epoch.checked_sub(age)).any(|old| given == guid(&self.0, agent, old));
+            return if expired && agent % 2 == 1 { signed_out() } else { no_right() };
+        }
+        let strayed = self.0.options.huawei_cookies && asked.header("cookie") != cookie(agent);
+        let now = self.0.now() - if strayed { BEHIND } else { 0 };
+        let Some(figures) = self.figures(agent, now) else { return signed_out() };
         let result = Statistics { talktime: figures.talk, answernums: figures.answered, calloutnums: figures.outbound };
         Reply::json(200, &Answer { message: "", retcode: "0", result })
+    }
+
+    fn figures(&self, agent: u32, now: i64) -> Option<Figures> {
+        let truth = &self.0.truth;
+        match self.0.options.huawei_since {
+            Since::SignIn => Some(truth.session(agent, now)?.figures),
+            Since::Midnight => {
+                truth.on_shift(Vendor::Huawei, agent, now)?;
+                let midnight = now.div_euclid(DAY) * DAY;
+                Some(Figures::of(&truth.ended_in(Vendor::Huawei, agent, midnight..now + 1), now))
+            }
+        }
     }
 }
 
@@ -82,13 +108,30 @@ impl Api for Gateway {
 /// Every agent's GUID, as an operator's middleware would hand them out.
 pub(super) fn guids(world: &World) -> String {
     let agents = world.truth.agents(Vendor::Huawei);
-    let pairs: Vec<_> =
-        agents.iter().map(|agent| format!("\"{}\":\"{}\"", agent.key, guid(world, agent.index))).collect();
+    let entry = |guid: String, agent| match world.options.huawei_cookies {
+        true => format!("{{\"guid\":\"{guid}\",\"cookie\":\"{}\"}}", cookie(agent)),
+        false => format!("\"{guid}\""),
+    };
+    let pairs: Vec<_> = agents
+        .iter()
+        .map(|agent| format!("\"{}\":{}", agent.key, entry(guid(world, agent.index, epoch(world)), agent.index)))
+        .collect();
     format!("{{{}}}", pairs.join(","))
 }
 
-fn guid(world: &World, agent: u32) -> String {
-    let mut rng = Rng::of(&[world.options.seed, 5, u64::from(agent), world.rotation.load(Ordering::Relaxed)]);
+/// How often the GUIDs have been replaced.
+fn epoch(world: &World) -> u64 {
+    let life = world.options.huawei_guid_life.map_or(u64::MAX, |life| life.as_secs().max(1));
+    world.rotation.load(Ordering::Relaxed) + world.now().unsigned_abs() / life
+}
+
+/// What leads to the node that holds the agent's session.
+fn cookie(agent: u32) -> String {
+    format!("route=gw{}", agent % 2)
+}
+
+fn guid(world: &World, agent: u32, epoch: u64) -> String {
+    let mut rng = Rng::of(&[world.options.seed, 5, u64::from(agent), epoch]);
     let (high, low) = (rng.next(), rng.next());
     let (a, b, c, d) = (high >> 32, high >> 16 & 0xFFFF, high & 0xFFFF, low >> 48);
     format!("{a:08x}-{b:04x}-{c:04x}-{d:04x}-{:012x}.AgentGateway{}", low & 0xFFFF_FFFF_FFFF, agent % 2)

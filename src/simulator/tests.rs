@@ -79,6 +79,42 @@ async fn huawei_counts_since_sign_in() {
     assert_ne!(guids, serde_json::from_str::<Value>(&simulator.credentials().huawei_guids).unwrap());
 }
 
+/// Dynamic authentication: replaced every 60 s, dead after 120 s, and then either of two codes.
+#[tokio::test]
+async fn huawei_s_guids_expire_a_minute_after_they_were_replaced() {
+    let (simulator, clock) = simulator(|options| options.huawei_guid_life = Some(Duration::from_mins(1))).await;
+    let old: Value = serde_json::from_str(&simulator.credentials().huawei_guids).unwrap();
+    let code = async |agent: &str| {
+        send(statistics(&simulator, agent, old[agent].as_str().unwrap())).await.1["retcode"].clone()
+    };
+    let fresh = [code("101").await, code("102").await];
+    clock.set(clock.now() + jiff::SignedDuration::from_secs(61));
+    assert_ne!(old, serde_json::from_str::<Value>(&simulator.credentials().huawei_guids).unwrap());
+    assert_eq!([code("101").await, code("102").await], fresh, "not dead yet");
+    clock.set(clock.now() + jiff::SignedDuration::from_secs(60));
+    assert_eq!([code("101").await, code("102").await], ["000-003", "100-006"]);
+}
+
+/// The cookie leads to the node that holds the session; any other node is behind.
+#[tokio::test]
+async fn huawei_s_other_node_is_behind() {
+    let (simulator, clock) = simulator(|options| options.huawei_cookies = true).await;
+    let entries: Value = serde_json::from_str(&simulator.credentials().huawei_guids).unwrap();
+    let mut behind = 0;
+    for agent in simulator.truth().agents(Vendor::Huawei) {
+        let entry = &entries[&agent.key];
+        let ask = || statistics(&simulator, &agent.key, entry["guid"].as_str().unwrap());
+        let own = send(ask().header("Cookie", entry["cookie"].as_str().unwrap())).await.1;
+        let talk = simulator.truth().session(agent.index, now(&clock)).map(|session| session.figures.talk);
+        assert_eq!(own["result"]["talktime"].as_u64(), talk);
+        let before = simulator.truth().session(agent.index, now(&clock) - 900).map(|session| session.figures.talk);
+        let strange = send(ask()).await.1;
+        assert_eq!(strange["result"]["talktime"].as_u64(), before);
+        behind += u32::from(before < talk);
+    }
+    assert!(behind > 2, "{behind}");
+}
+
 #[tokio::test]
 async fn huawei_notes_what_must_not_be_called() {
     let (simulator, _clock) = simulator(|_| ()).await;

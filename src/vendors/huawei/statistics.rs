@@ -212,6 +212,13 @@ pub fn decode(answer: &Answer) -> Result<State, Failure> {
             });
             totals.ok_or(Failure::malformed("the answer lacks one of talktime, answernums and calloutnums"))
         }
+        "105-005" | "105-006" | "105-007" => Err(Failure::new(
+            Reason::Unavailable,
+            "the gateway has switched over and the agent has to sign in anew: the GUID source needs his new GUID",
+        )),
+        "000-004" | "105-001" | "105-002" | "105-003" | "105-004" => {
+            Err(Failure::new(Reason::Unavailable, "the gateway is being switched over"))
+        }
         code if is_retcode(code) || (200..300).contains(&answer.status) => {
             Err(Failure::new(Reason::Unavailable, "the gateway could not serve the request"))
         }
@@ -265,7 +272,22 @@ mod tests {
             }
         }
         assert_eq!(read(200, r#"{"retcode":"NETWORKERROR","message":"x"}"#), Err(Reason::Unavailable));
+        // A firewall before the gateway speaks no JSON.
+        assert_eq!(read(429, "<html>CloudWAF</html>"), Err(Reason::RateLimited));
         assert_eq!(read(429, r#"{"retcode":"slow down"}"#), Err(Reason::RateLimited));
+    }
+
+    /// DR: an agent is being switched over, or has to sign in anew afterwards; an operator does something else about each.
+    #[test]
+    fn a_switch_over_passes_or_wants_new_guids() {
+        let told = |code: &str| {
+            let body = format!(r#"{{"message":"","result":"","retcode":"{code}"}}"#);
+            let failure = decode(&Answer { status: 200, retry_after: None, body: body.into() }).unwrap_err();
+            assert_eq!(failure.reason, Reason::Unavailable, "{code}");
+            failure.detail.contains("new GUID")
+        };
+        assert!(!["000-004", "105-001", "105-002", "105-003", "105-004"].into_iter().any(told));
+        assert!(["105-005", "105-006", "105-007"].into_iter().all(told));
     }
 
     #[test]

@@ -18,12 +18,12 @@ pub(crate) fn reports(seed: u64, interval: u64) -> String {
     let common = |interval: u64| format!("interval: {interval}s, backfill: 10d, stale_after: 400h");
     let mut yml = format!("operator_statistics: {{ {} }}", common(interval));
     for (name, chance, more) in [
-        ("operator_status", 35, ""),
-        ("queue_statistics", 35, ", queues: [54, 55]"),
-        ("directory", 15, ", application: shop"),
+        ("operator_status", 20, ""),
+        ("queue_statistics", 20, ", queues: [54, 55]"),
+        ("directory", 10, ", application: shop"),
     ] {
         if dice.percent(chance) {
-            let _ = write!(yml, ", {name}: {{ {}{more} }}", common(dice.between(3600, 10_800)));
+            let _ = write!(yml, ", {name}: {{ {}{more} }}", common(dice.between(7200, 14_400)));
         }
     }
     yml
