@@ -6,12 +6,14 @@
 
 #![expect(clippy::print_stdout, reason = "the figures")]
 
+mod huawei;
 mod ledger;
 mod memory;
 mod processes;
 mod requests;
 mod simulators;
 mod startup;
+mod voximplant;
 mod year;
 
 use std::process::ExitCode;
@@ -28,7 +30,7 @@ struct Row {
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "simulators") {
-        simulators::serve()?;
+        simulators::serve(arguments.get(1..).unwrap_or_default())?;
         return Ok(ExitCode::SUCCESS);
     }
     if let [first, folder, ..] = arguments.as_slice()
@@ -57,6 +59,12 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if wanted("year") {
         rows.push(year::measure()?);
+    }
+    if wanted("huawei") {
+        rows.extend(huawei::measure()?);
+    }
+    if wanted("voximplant") {
+        rows.extend(voximplant::measure()?);
     }
     println!("\n{:<44} {:>16} {:>22}  requirement", "median", "exporter", "beside it");
     for Row { what, ours, theirs, verdict, met } in &rows {

@@ -42,11 +42,21 @@ pub(crate) type Burst = (usize, f64);
 /// A pause that parts two bursts.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Serves until its standard input ends; each line of it is answered with the bursts that Huawei has seen of late.
-pub(crate) fn serve() -> anyhow::Result<()> {
+/// Serves until its standard input ends; each line of it is answered, `peaks` with the most requests that each vendor has seen
+/// under way at once, any other with the bursts that Huawei has seen of late.
+pub(crate) fn serve(load: &[String]) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     runtime.block_on(async {
-        let options = Options { huawei_agents: Some(HUAWEI_AGENTS), limits: None, ..Options::new(Clock::system()) };
+        let mut options = Options { huawei_agents: Some(HUAWEI_AGENTS), limits: None, ..Options::new(Clock::system()) };
+        let [load, latency] = [0, 1].map(|place| load.get(place).map(String::as_str));
+        if let Some(milliseconds) = latency {
+            options.latency = Duration::from_millis(milliseconds.parse()?);
+        }
+        match load {
+            Some("huawei") => crate::huawei::load(&mut options),
+            Some("voximplant") => crate::voximplant::load(&mut options),
+            _ => {}
+        }
         let simulator = Simulator::start(options).await?;
         let credentials = simulator.credentials();
         let site = Site {
@@ -60,8 +70,11 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         println!("{}", serde_json::to_string(&site)?);
         let answers = tokio::task::spawn_blocking(move || {
             for line in std::io::stdin().lines() {
-                line?;
-                println!("{}", serde_json::to_string(&bursts(&simulator))?);
+                let answer = match line?.as_str() {
+                    "peaks" => serde_json::to_string(&Vendor::ALL.map(|vendor| simulator.log(vendor).peak_in_flight))?,
+                    _ => serde_json::to_string(&bursts(&simulator))?,
+                };
+                println!("{answer}");
             }
             anyhow::Ok(())
         });
@@ -80,8 +93,15 @@ fn bursts(simulator: &Simulator) -> Vec<Burst> {
 impl Simulators {
     /// Starts the process.
     pub(crate) fn start() -> anyhow::Result<(Self, Site)> {
+        Self::under("", Duration::ZERO)
+    }
+
+    /// Starts the process with as much to tell as one vendor's requirement says.
+    pub(crate) fn under(load: &str, latency: Duration) -> anyhow::Result<(Self, Site)> {
+        let latency = latency.as_millis().to_string();
         let mut command = Command::new(std::env::current_exe()?);
-        let mut child = Guard(command.arg("simulators").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
+        let mut child =
+            Guard(command.args(["simulators", load, &latency]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?);
         let asks = child.0.stdin.take().context("the simulators have no input")?;
         let answers = BufReader::new(child.0.stdout.take().context("the simulators have no output")?);
         let mut simulators = Self { asks, answers, _child: child };
@@ -92,6 +112,12 @@ impl Simulators {
     /// The bursts of the latest ten thousand requests.
     pub(crate) fn bursts(&mut self) -> anyhow::Result<Vec<Burst>> {
         self.asks.write_all(b"bursts\n")?;
+        self.read()
+    }
+
+    /// The most requests that each vendor has seen under way at once.
+    pub(crate) fn peaks(&mut self) -> anyhow::Result<[usize; 4]> {
+        self.asks.write_all(b"peaks\n")?;
         self.read()
     }
 

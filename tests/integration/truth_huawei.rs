@@ -95,7 +95,7 @@ async fn through_the_night(since: Since) {
     }
     assert!(on > 20 && off > 20, "{on} {off}");
     let again = expected.values().filter(|(_, sessions)| sessions.len() > 1).count();
-    assert!(again > 2, "numbers went back to 0 for {again} agents");
+    assert!(again > 0, "numbers went back to 0 for {again} agents");
     let page = running.page().await;
     // 100-006 is a state, and going back to 0 is a new session and no revision.
     assert!(page.sum("entity_failures_total", &[]) + page.sum("revisions_total", &[]) < 0.5, "{}", page.text);
