@@ -108,9 +108,12 @@ impl Api for Gateway {
 /// Every agent's GUID, as an operator's middleware would hand them out.
 pub(super) fn guids(world: &World) -> String {
     let agents = world.truth.agents(Vendor::Huawei);
-    let entry = |guid: String, agent| match world.options.huawei_cookies {
-        true => format!("{{\"guid\":\"{guid}\",\"cookie\":\"{}\"}}", cookie(agent)),
-        false => format!("\"{guid}\""),
+    let entry = |guid: String, agent| {
+        if world.options.huawei_cookies {
+            format!("{{\"guid\":\"{guid}\",\"cookie\":\"{}\"}}", cookie(agent))
+        } else {
+            format!("\"{guid}\"")
+        }
     };
     let pairs: Vec<_> = agents
         .iter()

@@ -17,26 +17,26 @@ const THRESHOLDS: [u64; 2] = [20, 60];
 type Cells = BTreeMap<String, f64>;
 
 #[expect(clippy::cast_precision_loss, reason = "seconds and calls of two days")]
-fn add(cells: &mut Cells, family: &str, labels: &str, value: u64) {
-    *cells.entry(format!("{family}{{{labels}}}")).or_default() += value as f64;
+fn add(sheet: &mut Cells, family: &str, labels: &str, value: u64) {
+    *sheet.entry(format!("{family}{{{labels}}}")).or_default() += value as f64;
 }
 
 /// All that the four reports should show of the time from `from` until `now`.
 fn expected(truth: &Truth, from: i64, now: i64) -> Cells {
-    let mut cells = Cells::new();
+    let mut sheet = Cells::new();
     for agent in truth.agents(Vendor::Voximplant) {
         let labels = format!("agent={}", agent.key);
         let calls = truth.started_in(Vendor::Voximplant, agent.index, from..now);
         let ended: Vec<_> = calls.iter().filter(|call| call.end() <= now).collect();
         let figures = Figures::of(ended.iter().copied(), now);
         if !ended.is_empty() {
-            add(&mut cells, "agent_answered_calls_total", &labels, figures.answered);
-            add(&mut cells, "agent_unanswered_calls_total", &labels, figures.unanswered);
-            add(&mut cells, "agent_handled_calls_total", &labels, figures.answered);
-            add(&mut cells, "agent_talk_seconds_total", &labels, figures.talk);
-            add(&mut cells, "agent_after_call_work_seconds_total", &labels, figures.wrap_up);
-            add(&mut cells, "agent_handle_seconds_total", &labels, figures.talk + figures.wrap_up);
-            add(&mut cells, "agent_ring_seconds_total", &labels, figures.ring);
+            add(&mut sheet, "agent_answered_calls_total", &labels, figures.answered);
+            add(&mut sheet, "agent_unanswered_calls_total", &labels, figures.unanswered);
+            add(&mut sheet, "agent_handled_calls_total", &labels, figures.answered);
+            add(&mut sheet, "agent_talk_seconds_total", &labels, figures.talk);
+            add(&mut sheet, "agent_after_call_work_seconds_total", &labels, figures.wrap_up);
+            add(&mut sheet, "agent_handle_seconds_total", &labels, figures.talk + figures.wrap_up);
+            add(&mut sheet, "agent_ring_seconds_total", &labels, figures.ring);
         }
         for stay in truth.statuses(agent.index, from..now) {
             let state = match stay.status {
@@ -48,10 +48,10 @@ fn expected(truth: &Truth, from: i64, now: i64) -> Cells {
                 Status::Banned => "banned",
             };
             let labels = format!("{labels},state={state}");
-            add(&mut cells, "agent_state_seconds_total", &labels, (stay.to - stay.from).unsigned_abs());
+            add(&mut sheet, "agent_state_seconds_total", &labels, (stay.to - stay.from).unsigned_abs());
         }
         let info = format!("agent={},agent_id={},agent_name={}", agent.key, agent.key, agent.name);
-        add(&mut cells, "agent_info", &info, 1);
+        add(&mut sheet, "agent_info", &info, 1);
     }
     for (line, (queue, name)) in (0_u8..).zip(Truth::lines(Vendor::Voximplant)) {
         let calls = of_queue(truth, line, from, now);
@@ -61,33 +61,33 @@ fn expected(truth: &Truth, from: i64, now: i64) -> Cells {
         if !calls.is_empty() || rejected > 0 {
             let (answered, abandoned) = (waits(&calls, true), waits(&calls, false));
             let (answered, abandoned) = (answered.iter().sum::<u64>(), abandoned.iter().sum::<u64>());
-            add(&mut cells, "queue_calls_total", &labels, calls.len() as u64 + rejected);
-            add(&mut cells, "queue_answered_calls_total", &labels, figures.answered);
-            add(&mut cells, "queue_unanswered_calls_total", &labels, figures.unanswered);
-            add(&mut cells, "queue_rejected_calls_total", &labels, rejected);
-            add(&mut cells, "queue_wait_seconds_total", &labels, answered + abandoned);
-            add(&mut cells, "queue_answer_wait_seconds_total", &labels, answered);
-            add(&mut cells, "queue_abandon_wait_seconds_total", &labels, abandoned);
-            add(&mut cells, "queue_talk_seconds_total", &labels, figures.talk);
-            add(&mut cells, "queue_handle_seconds_total", &labels, figures.talk + figures.wrap_up);
-            add(&mut cells, "queue_after_call_work_seconds_total", &labels, figures.wrap_up);
+            add(&mut sheet, "queue_calls_total", &labels, calls.len() as u64 + rejected);
+            add(&mut sheet, "queue_answered_calls_total", &labels, figures.answered);
+            add(&mut sheet, "queue_unanswered_calls_total", &labels, figures.unanswered);
+            add(&mut sheet, "queue_rejected_calls_total", &labels, rejected);
+            add(&mut sheet, "queue_wait_seconds_total", &labels, answered + abandoned);
+            add(&mut sheet, "queue_answer_wait_seconds_total", &labels, answered);
+            add(&mut sheet, "queue_abandon_wait_seconds_total", &labels, abandoned);
+            add(&mut sheet, "queue_talk_seconds_total", &labels, figures.talk);
+            add(&mut sheet, "queue_handle_seconds_total", &labels, figures.talk + figures.wrap_up);
+            add(&mut sheet, "queue_after_call_work_seconds_total", &labels, figures.wrap_up);
         }
-        add(&mut cells, "queue_info", &format!("{labels},queue_name={name}"), 1);
-        service_levels(&mut cells, truth, line, queue, now);
+        add(&mut sheet, "queue_info", &format!("{labels},queue_name={name}"), 1);
+        service_levels(&mut sheet, truth, line, queue, now);
     }
-    cells
+    sheet
 }
 
 /// Of today alone.
 #[expect(clippy::cast_precision_loss, reason = "calls of a day")]
-fn service_levels(cells: &mut Cells, truth: &Truth, line: u8, queue: &str, now: i64) {
+fn service_levels(sheet: &mut Cells, truth: &Truth, line: u8, queue: &str, now: i64) {
     let midnight = now.div_euclid(DAY) * DAY;
     let calls = of_queue(truth, line, midnight, now);
     let all = calls.len() + truth.turned_away(line, &(midnight..now)).len();
     for threshold in THRESHOLDS.into_iter().filter(|_| all > 0) {
         let in_time = waits(&calls, true).iter().filter(|wait| **wait <= threshold).count();
         let series = format!("queue_service_level_ratio{{queue={queue},threshold_seconds={threshold},window=today}}");
-        cells.insert(series, in_time as f64 / all as f64);
+        sheet.insert(series, in_time as f64 / all as f64);
     }
 }
 

@@ -51,9 +51,12 @@ pub trait Listed: DeserializeOwned {
 
 #[derive(Deserialize)]
 struct UserRow {
-    user_id: Text,
-    user_display_name: Option<String>,
-    user_name: Option<String>,
+    #[serde(rename = "user_id")]
+    id: Text,
+    #[serde(rename = "user_display_name")]
+    shown: Option<String>,
+    #[serde(rename = "user_name")]
+    login: Option<String>,
 }
 
 /// A queue.
@@ -80,7 +83,7 @@ type Page = (Vec<(String, Option<String>)>, u64, Option<u64>);
 // === impl Directory ===
 
 impl Directory {
-    fn note<R: Listed>(
+    fn note(
         &mut self,
         reading: &mut Reading,
         list: Result<Listing, Failure>,
@@ -111,10 +114,10 @@ impl Report for Directory {
             let application = self.application.as_deref();
             let users = list::<UserRow>(&self.users, poll.client, poll.now, application).await;
             let go_on = !users.as_ref().is_err_and(Failure::ends_poll);
-            self.note::<UserRow>(&mut reading, users, 0, operator);
+            self.note(&mut reading, users, 0, operator);
             if go_on {
                 let queues = list::<QueueRow>(&self.queues, poll.client, poll.now, self.application.as_deref()).await;
-                self.note::<QueueRow>(&mut reading, queues, 1, queue);
+                self.note(&mut reading, queues, 1, queue);
             }
             reading.roster = Some(self.named.iter().flatten().cloned().collect());
             Ok(reading)
@@ -185,8 +188,8 @@ fn decode<R: Listed>(answer: &Answer) -> Result<Page, Failure> {
 
 impl Listed for UserRow {
     fn named(self) -> (Text, Option<String>) {
-        let shown = self.user_display_name.filter(|name| !name.trim().is_empty());
-        (self.user_id, shown.or(self.user_name))
+        let shown = self.shown.filter(|name| !name.trim().is_empty());
+        (self.id, shown.or(self.login))
     }
 }
 

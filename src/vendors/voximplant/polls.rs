@@ -317,27 +317,27 @@ async fn a_list_that_never_ends_ends() {
 
 #[tokio::test]
 async fn a_list_that_fails_takes_no_names_away_and_a_whole_one_does() {
-    fn queues_only(method: &str, form: &Pairs) -> Option<String> {
+    let queues_only: Platform = |method, form| {
         let refused = r#"{"error":{"code":104,"msg":"Forbidden command"}}"#.to_owned();
         if method == "GetUsers" { Some(refused) } else { pages(method, form) }
-    }
+    };
     let mut site = Site::new(queues_only, NOON, "", "{directory: {application: shop}}");
     let reading = site.poll(&[]).await.unwrap();
     assert_eq!((reading.verdict(), reading.failures[0].reason), (Ok(()), Reason::Auth));
     assert_eq!(reading.roster.unwrap().len(), 2);
 
-    fn one(_: &str, _: &Pairs) -> Option<String> {
+    let one: Platform = |_, _| {
         Some(
             r#"{"result":[{"user_id":1,"user_name":"a","acd_queue_id":2,"acd_queue_name":"b"}],"total_count":1}"#
                 .to_owned(),
         )
-    }
-    fn part(_: &str, _: &Pairs) -> Option<String> {
+    };
+    let part: Platform = |_, _| {
         Some(
             r#"{"result":[{"user_id":5,"user_name":"a","acd_queue_id":6,"acd_queue_name":"b"}],"total_count":9}"#
                 .to_owned(),
         )
-    }
+    };
     let mut site = Site::new(one, NOON, "", "{directory: {application: shop}}");
     site.poll(&[]).await.unwrap();
     let wire = |platform| Box::new(Wire(platform, Arc::clone(&site.asked)));
