@@ -1,5 +1,6 @@
 use super::*;
 use crate::simulator::times;
+use crate::simulator::truth::Status;
 
 /// The service account's file and a way to sign with it.
 struct Signer {
@@ -202,4 +203,99 @@ async fn wrong_parameters_have_codes_of_their_own() {
     simulator.set_fault(Vendor::Voximplant, Fault::RateLimited);
     let (_, body) = send(statistics(&simulator, &token, TODAY)).await;
     assert_eq!(body["error"], json!({ "code": 340, "msg": "Rate limit exceed" }));
+}
+
+fn ask(simulator: &Simulator, token: &str, method: &str, query: &str) -> RequestBuilder {
+    client().post(format!("{}/platform_api/{method}?{query}", simulator.url(Vendor::Voximplant))).bearer_auth(token)
+}
+
+/// The documented shape: an object of statuses, each with the five figures, although the types say array.
+#[tokio::test]
+async fn statuses_are_cut_by_hours_and_days_and_add_up() {
+    let (simulator, clock) = simulator(|_| ()).await;
+    let token = Signer::of(&simulator).token(&clock);
+    let method = "GetACDOperatorStatusStatistics";
+    let mut sums = Vec::new();
+    for aggregation in ["none", "day", "hour"] {
+        let query = format!("from_date=2026-11-19 00:00:00&user_id=1768&aggregation={aggregation}");
+        let (status, body) = send(ask(&simulator, &token, method, &query)).await;
+        assert_eq!(status, 200);
+        let rows = body["result"][0]["statistics"].as_array().unwrap();
+        assert_eq!(rows[0]["date"].is_string(), aggregation != "none");
+        if aggregation == "hour" {
+            let all = rows.iter().flat_map(|row| row["acd_status"].as_object().unwrap().values());
+            assert!(all.clone().all(|item| item["sum"].as_u64().unwrap() <= 3600));
+            assert!(all.clone().all(|item| ["min", "avg", "max", "count"].iter().all(|key| item[key].is_u64())));
+        }
+        let ready = rows.iter().filter_map(|row| row["acd_status"]["READY"]["sum"].as_u64()).sum::<u64>();
+        sums.push(ready);
+    }
+    let from = times::parse_stamp("2026-11-19 00:00:00", 0).unwrap();
+    let stays = simulator.truth().statuses(0, from..now(&clock));
+    let ready = stays.iter().filter(|stay| stay.status == Status::Ready).map(|stay| stay.to - stay.from).sum::<i64>();
+    assert_eq!(sums, [ready.unsigned_abs(); 3]);
+
+    let few = "from_date=2026-11-19 00:00:00&user_id=all&acd_status=DND;BANNED";
+    let (_, body) = send(ask(&simulator, &token, method, few)).await;
+    let rows = body["result"].as_array().unwrap().iter().map(|row| &row["statistics"][0]["acd_status"]);
+    let names = rows.flat_map(|row| row.as_object().unwrap().keys().cloned());
+    assert_eq!(names.collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>(), ["BANNED", "DND"]);
+    let wrong = "from_date=2026-11-19 00:00:00&user_id=all&acd_status=BUSY";
+    assert_eq!(send(ask(&simulator, &token, method, wrong)).await.1["error"]["code"], 227);
+}
+
+#[tokio::test]
+async fn records_of_queues_name_no_queue_and_show_counts_either_way() {
+    let (simulator, clock) = simulator(|_| ()).await;
+    let token = Signer::of(&simulator).token(&clock);
+    let mut calls = Vec::new();
+    for queues in ["54", "55", "all"] {
+        let query = format!("from_date=2026-11-20 00:00:00&acd_queue_id={queues}&aggregation=day");
+        let (_, body) = send(ask(&simulator, &token, "GetACDQueueStatistics", &query)).await;
+        let day = &body["result"][0];
+        assert!(!body.to_string().contains("queue_id"), "{body}");
+        assert_eq!((day["AC"].is_array(), day["RC"].is_array()), (queues == "55", queues == "55"), "{day}");
+        let count = |share: &Value| if share.is_array() { share[0]["count"].clone() } else { share["count"].clone() };
+        let [answered, abandoned, rejected] = ["AC", "UAC", "RC"].map(|key| count(&day[key]).as_u64().unwrap());
+        assert_eq!(day["TC"], answered + abandoned + rejected);
+        assert_eq!(day["TWT"].as_u64().unwrap(), day["TST"].as_u64().unwrap() + day["TAT"].as_u64().unwrap());
+        assert_eq!(day["SA"]["count"], answered);
+        assert!((0.0..=1.0).contains(&day["SL"][0]["service_level"].as_f64().unwrap()));
+        calls.push(day["TC"].as_u64().unwrap());
+    }
+    assert_eq!(calls[0] + calls[1], calls[2]);
+    let none = "from_date=2026-11-20 00:00:00";
+    assert_eq!(send(ask(&simulator, &token, "GetACDQueueStatistics", none)).await.1["error"]["code"], 134);
+}
+
+#[tokio::test]
+async fn names_come_in_pages_that_are_never_long() {
+    let (simulator, clock) = simulator(|options| options.agents = 130).await;
+    let token = Signer::of(&simulator).token(&clock);
+    for (query, rows) in [
+        ("application_name=shop", 20),
+        ("application_id=9001&count=1000", 100),
+        ("application_name=shop&count=1000&offset=100", 30),
+        ("application_name=shop&offset=130", 0),
+    ] {
+        let (_, body) = send(ask(&simulator, &token, "GetUsers", query)).await;
+        let shown = body["result"].as_array().unwrap().len();
+        assert_eq!((shown, &body["count"], &body["total_count"]), (rows, &json!(rows), &json!(130)), "{query}");
+    }
+    for (query, code) in
+        [("", 134), ("application_name=shop&application_id=9001", 101), ("application_name=other", 116)]
+    {
+        assert_eq!(send(ask(&simulator, &token, "GetUsers", query)).await.1["error"]["code"], code, "{query}");
+    }
+    let (_, queues) = send(ask(&simulator, &token, "GetQueues", "")).await;
+    assert_eq!(queues["result"][1]["acd_queue_name"], "returns");
+}
+
+/// 484: the same request to the letter, at once.
+#[tokio::test]
+async fn a_request_that_comes_again_at_once_is_refused() {
+    let (simulator, clock) = simulator(|_| ()).await;
+    let token = Signer::of(&simulator).token(&clock);
+    let codes = async |query: &str| send(ask(&simulator, &token, "GetQueues", query)).await.1["error"]["code"].clone();
+    assert_eq!([codes("").await, codes("").await, codes("offset=1").await], [Value::Null, json!(484), Value::Null]);
 }
