@@ -67,6 +67,8 @@ pub struct Options {
     pub wolkvox_zone: TimeZone,
     /// Whether agent_9 ends with a row that sums up all others.
     pub wolkvox_total: bool,
+    /// Requests that the operation's other Wolkvox tokens have spent today.
+    pub wolkvox_others: u32,
 }
 
 /// What makes one vendor fail until it is set back.
@@ -166,6 +168,7 @@ impl Options {
             // Bogota has kept this offset since 1993.
             wolkvox_zone: TimeZone::fixed(jiff::tz::offset(-5)),
             wolkvox_total: true,
+            wolkvox_others: 0,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod names;
 mod shift;
+mod states;
 
 use std::collections::VecDeque;
 use std::ops::{AddAssign, Range};
@@ -13,6 +14,7 @@ use super::Vendor;
 pub(super) use shift::Rng;
 use shift::Shift;
 pub use shift::{Call, DAY, Direction, IST, SHIFT};
+pub use states::States;
 
 /// Shifts that are kept per agent: today's, yesterday's, and the one before for a night shift.
 const KEPT: usize = 3;

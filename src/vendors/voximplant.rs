@@ -141,6 +141,7 @@ impl crate::vendors::Account for Account {
             interval: report.settings().interval,
             // However many days are open: one range holds them all.
             requests: Some(1),
+            rereads: 0,
             limit: report.rate_limit.or(self.rate_limit),
             quota: None,
         };

@@ -44,6 +44,8 @@ fn the_example_is_accepted_without_its_secrets() {
     assert_eq!(code, 0, "{text}");
     for report in
         ["average_handling_time", "call_details", "agent_hold_mute", "agent_call_statistics", "operator_statistics"]
+            .into_iter()
+            .chain(["agent_activity", "skill_service", "token_usage"])
     {
         assert!(text.contains(report), "{report} is missing:\n{text}");
     }
