@@ -12,6 +12,7 @@ mod processes;
 mod requests;
 mod simulators;
 mod startup;
+mod wolkvox;
 mod year;
 
 use std::process::ExitCode;
@@ -57,6 +58,9 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if wanted("year") {
         rows.push(year::measure()?);
+    }
+    if wanted("wolkvox") {
+        rows.extend(wolkvox::measure()?);
     }
     println!("\n{:<44} {:>16} {:>22}  requirement", "median", "exporter", "beside it");
     for Row { what, ours, theirs, verdict, met } in &rows {

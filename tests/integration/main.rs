@@ -14,6 +14,7 @@ mod config;
 mod discipline_wolkvox;
 mod golden;
 mod hostile;
+mod hostile_wolkvox;
 mod isolation;
 mod reload;
 mod transport;
