@@ -208,9 +208,10 @@ impl PlanRow {
         self.requests.map(|requests| polls(requests) + self.fixed_per(time))
     }
 
-    /// Of these, the requests that no interval changes.
+    /// Of these, the requests that no interval changes. They are few, and come a little later where a rate is short: only in
+    /// whole days do they count.
     fn fixed_per(&self, time: Duration) -> f64 {
-        float(self.rereads) * time.as_secs_f64() / DAY.as_secs_f64()
+        if time < DAY { 0.0 } else { float(self.rereads) * time.as_secs_f64() / DAY.as_secs_f64() }
     }
 
     /// What a limit, of which this row takes so large a share, leaves for polls.

@@ -23,8 +23,8 @@ const KEPT: usize = 3;
 #[derive(Debug)]
 pub struct Truth {
     seed: u64,
-    rosters: [Vec<Agent>; 4],
-    shifts: [Vec<Kept>; 4],
+    rosters: [Vec<Agent>; Vendor::COUNT],
+    shifts: [Vec<Kept>; Vendor::COUNT],
     sessions: Vec<Mutex<Option<Running>>>,
 }
 
