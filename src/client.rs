@@ -64,7 +64,7 @@ pub struct Answer {
 #[derive(Debug, Clone)]
 pub struct Lane {
     /// Its part of a daily quota, where the vendor has one.
-    share: Option<Share>,
+    share: Option<Box<Share>>,
     budget: Option<Arc<Budget>>,
     meter: ApiMeter,
     /// A wait that a vendor asked for never lasts longer than this.
@@ -127,7 +127,7 @@ impl Lane {
     /// The same within a daily quota.
     #[must_use]
     pub fn within(self, share: Share) -> Self {
-        Self { share: Some(share), ..self }
+        Self { share: Some(Box::new(share)), ..self }
     }
 
     /// What the vendor says of the quota: how much it allows and how much is used today, by whomever.

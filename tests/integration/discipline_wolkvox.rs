@@ -29,7 +29,7 @@ async fn one_request_at_a_time_and_no_token_in_a_url() {
     let running = Running::start(&yaml, &clock).await;
     let polled = |page: &super::exposition::Exposition| page.sum("polls_total", &[]) >= 20.0;
     let page = running.until("twenty polls", polled).await;
-    assert_eq!(page.sum("up", &[("vendor", "wolkvox")]), 4.0, "{}", page.text);
+    assert!(page.find("up", &[("vendor", "wolkvox")]).all(|up| up.value > 0.0), "{}", page.text);
     running.stop().await;
 
     let log = simulator.log(Vendor::Wolkvox);
@@ -72,7 +72,8 @@ async fn near_the_quota_the_most_important_report_goes_on_and_the_vendor_never_r
         page.value("polls_total", &[("report", "agent_activity")]).is_some_and(|polls| polls >= 15.0)
     };
     let page = running.until("fifteen polls of agent_activity", polled).await;
-    assert_eq!(page.sum("poll_failures_total", &[("reason", "quota"), ("report", "agent_activity")]), 0.0);
+    let refused = [("reason", "quota"), ("report", "agent_activity")];
+    assert_eq!(page.value("poll_failures_total", &refused), Some(0.0));
     running.stop().await;
     let log = simulator.log(Vendor::Wolkvox);
     let [first, .., least, _] = APIS.map(|api| log.of(api).len());

@@ -11,8 +11,10 @@ use crate::simulator::truth::{Direction, Truth};
 
 #[derive(Serialize)]
 struct Skill {
-    skill_name: &'static str,
-    skill_id: &'static str,
+    #[serde(rename = "skill_name")]
+    name: &'static str,
+    #[serde(rename = "skill_id")]
+    id: &'static str,
     inbound_calls: String,
     answer_calls: String,
     abandon_calls: String,
@@ -55,7 +57,7 @@ impl Manager {
 }
 
 impl Skill {
-    fn of(skill_id: &'static str, skill_name: &'static str, waits: &Waits) -> Self {
+    fn of(id: &'static str, name: &'static str, waits: &Waits) -> Self {
         let count = |waits: &[u64]| u64::try_from(waits.len()).unwrap_or(u64::MAX);
         let (answered, abandoned) = (count(&waits.answered), count(&waits.abandoned));
         let within = |seconds| {
@@ -64,8 +66,8 @@ impl Skill {
         };
         let average = |waits: &[u64]| waits.iter().sum::<u64>().checked_div(count(waits)).unwrap_or(0);
         Self {
-            skill_name,
-            skill_id,
+            name,
+            id,
             inbound_calls: (answered + abandoned).to_string(),
             answer_calls: answered.to_string(),
             abandon_calls: abandoned.to_string(),
