@@ -139,7 +139,7 @@ families! {
         ["agent_call_statistics": "retcode 0, or 100-006"];
     AgentState: Counter, "agent_state_seconds_total", ["vendor", "account", "agent", "state"],
         "Time that the agent spent in each state, in seconds.",
-        ["agent_summary": "TotalIdleTime, TotalBusyTime and so on", "agent_activity": "ready_time, aux_time and so on", "operator_status": "acd_status.sum"];
+        ["agent_summary": "TotalIdleTime, TotalBusyTime and so on", "agent_activity": "ready_time, inbound_time + outbound_time, ring_time, acw_time, aux_time", "operator_status": "acd_status.sum"];
     AgentTalk: Counter, "agent_talk_seconds_total", ["vendor", "account", "agent"],
         "Talk time of the agent, in seconds. Huawei counts since sign-in or since midnight, by version; both are added up here.",
         ["call_details": "TalkTime (v1: Duration) of answered legs", "agent_call_statistics": "talktime", "operator_statistics": "TTT", "call_records": "TalkTime of answered legs", "agent_activity": "inbound_time + outbound_time"];
@@ -150,10 +150,10 @@ families! {
         "Time that requests waited for the account's rate limit, in seconds.", [];
     ApiQuotaLimit: Gauge, "api_quota_limit", ["vendor", "account"],
         "Requests that the vendor allows a day.",
-        ["token_usage": "limit"];
+        ["token_usage": "token_limit"];
     ApiQuotaUsed: Gauge, "api_quota_used", ["vendor", "account"],
-        "Requests that the vendor has counted today.",
-        ["token_usage": "used"];
+        "Requests that the vendor has counted today, whoever sent them.",
+        ["token_usage": "all_token_today"];
     ApiRequestDuration: LATENCY, "api_request_duration_seconds", ["vendor", "api"],
         "Time from sending a request to a vendor until its answer was read, in seconds.", [];
     ApiRequests: Counter, "api_requests_total", ["vendor", "account", "api"],

@@ -4,6 +4,7 @@
 
 pub mod budget;
 mod connector;
+pub mod quota;
 pub mod transport;
 
 use std::collections::HashMap;
@@ -18,11 +19,13 @@ use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::Instant;
 use url::Url;
 
+use crate::amount::Amount;
 use crate::clock::Clock;
 use crate::failure::{Failure, Hold, Reason};
 use crate::health::{ApiMeter, Health};
 use crate::settings::{AccountSettings, RateLimit, ReportSettings};
 use budget::Budget;
+use quota::Share;
 pub use transport::{Http, Transport, TransportError};
 
 /// How long the next request waits after a rate limit when the vendor did not say.
@@ -60,6 +63,8 @@ pub struct Answer {
 /// One API of an account: its name on the metrics and its rate budget.
 #[derive(Debug, Clone)]
 pub struct Lane {
+    /// Its part of a daily quota, where the vendor has one.
+    share: Option<Box<Share>>,
     budget: Option<Arc<Budget>>,
     meter: ApiMeter,
     /// A wait that a vendor asked for never lasts longer than this.
@@ -116,6 +121,23 @@ impl fmt::Debug for Answer {
     }
 }
 
+// === impl Lane ===
+
+impl Lane {
+    /// The same within a daily quota.
+    #[must_use]
+    pub fn within(self, share: Share) -> Self {
+        Self { share: Some(Box::new(share)), ..self }
+    }
+
+    /// What the vendor says of the quota: how much it allows and how much is used today, by whomever.
+    pub fn tell_used(&self, limit: Amount, used: Amount, now: Timestamp) {
+        if let Some(share) = &self.share {
+            share.tell_used(limit.as_f64(), used.as_f64(), now);
+        }
+    }
+}
+
 // === impl Client ===
 
 impl Client {
@@ -156,6 +178,7 @@ impl Client {
         };
         let budget = report.rate_limit.map(|limit| Arc::new(Budget::new(Some(limit)))).or_else(shared);
         Lane {
+            share: None,
             // Without a limit there is still a place to keep a wait that the vendor asks for.
             budget: Some(budget.unwrap_or_else(|| Arc::new(Budget::new(None)))),
             meter: self.0.health.api(settings.vendor, &settings.account, api),
@@ -167,7 +190,7 @@ impl Client {
     pub fn free_lane(&self, api: &'static str) -> Lane {
         let settings = &self.0.settings;
         let meter = self.0.health.api(settings.vendor, &settings.account, api);
-        Lane { budget: None, meter, interval: Duration::ZERO }
+        Lane { share: None, budget: None, meter, interval: Duration::ZERO }
     }
 
     /// Sends one request and has its answer decoded. A failure carries the HTTP status, and what it says about waiting is
@@ -205,11 +228,14 @@ impl Client {
         }
     }
 
-    /// Waits until the rate allows a request and the account has room for one. Whoever finds it full at his turn takes
+    /// Waits until quota and rate allow a request and the account has room for one. Whoever finds it full at his turn takes
     /// another turn once there is room: those who waited together would else go out together.
     async fn turn(&self, lane: &Lane) -> Result<SemaphorePermit<'_>, Failure> {
         let closed = || Failure::new(Reason::Internal, "the client is closed");
         let in_flight = &self.0.in_flight;
+        if let Some(share) = &lane.share {
+            lane.meter.wait.inc_by(share.take(&self.0.clock).await?.as_secs_f64());
+        }
         let Some(budget) = &lane.budget else { return in_flight.acquire().await.map_err(|_| closed()) };
         loop {
             let waited = budget.take().await;

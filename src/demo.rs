@@ -145,7 +145,10 @@ vendors:
       token_file: token
       licences: 1000
       reports:
+        agent_activity: {{ interval: 2s }}
         agent_hold_mute: {{ interval: 2s }}
+        skill_service: {{ interval: 2s }}
+        token_usage: {{ interval: 5s }}
   huawei:
     - account: aicc-br
       base_url: {}

@@ -263,14 +263,16 @@ fn histogram(bounds: &[f64], slots: &[(Slot, crate::amount::Amount)]) -> Value {
 // === impl Gauges ===
 
 impl Gauges {
-    /// Drops the values of entities of which the vendor says that there is no data, or that nobody names any more.
+    /// Drops the values of entities of which the vendor says that there is no data, and also the names of those that nobody
+    /// names any more.
     fn leave(&mut self, reading: &Reading, book: &Mutex<Book>) {
         let book = book.lock().unwrap_or_else(PoisonError::into_inner);
         let named = |entities: &[Entity]| entities.iter().map(|entity| book.name(entity)).collect::<BTreeSet<_>>();
         let silent = named(&reading.silent);
         let roster = reading.roster.as_deref().map(named);
-        self.0.retain(|(_, entity, _), _| {
-            !silent.contains(entity) && roster.as_ref().is_none_or(|roster| roster.contains(entity))
+        self.0.retain(|(family, entity, _), _| {
+            let silent = silent.contains(entity) && !family.spec().is_info();
+            !silent && roster.as_ref().is_none_or(|roster| roster.contains(entity))
         });
     }
 

@@ -95,7 +95,8 @@ pub struct Reading {
     pub observations: Vec<Observation>,
     /// Present values.
     pub gauges: Vec<Gauge>,
-    /// Entities of which the vendor said that there is no data: their gauges leave at once.
+    /// Entities of which the vendor said that there is no data: their gauges leave at once, but for those of this reading.
+    /// Their names (`*_info`) stay.
     pub silent: Vec<Entity>,
     /// The entities that the configuration or a source names now: gauges of others leave at once. `None` where the
     /// vendor's answer itself is the list.

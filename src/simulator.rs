@@ -74,6 +74,8 @@ pub struct Options {
     pub wolkvox_zone: TimeZone,
     /// Whether agent_9 ends with a row that sums up all others.
     pub wolkvox_total: bool,
+    /// Requests that the operation's other Wolkvox tokens have spent today.
+    pub wolkvox_others: u32,
     /// Queues of Voximplant, an even number.
     pub voximplant_queues: usize,
 }
@@ -129,8 +131,8 @@ pub struct Credentials {
 /// Four running vendors. They stop when this is dropped.
 pub struct Simulator {
     world: Arc<World>,
-    rooms: [Arc<Room>; 4],
-    addresses: [SocketAddr; 4],
+    rooms: [Arc<Room>; Vendor::COUNT],
+    addresses: [SocketAddr; Vendor::COUNT],
     voximplant_key: String,
     tasks: Vec<AbortOnDropHandle<()>>,
 }
@@ -157,8 +159,11 @@ struct World {
 // === impl Vendor ===
 
 impl Vendor {
+    /// How many there are.
+    pub const COUNT: usize = 4;
+
     /// Every vendor, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Ozonetel, Self::Wolkvox, Self::Huawei, Self::Voximplant];
+    pub const ALL: [Self; Self::COUNT] = [Self::Ozonetel, Self::Wolkvox, Self::Huawei, Self::Voximplant];
 
     /// The value of the label `vendor`.
     pub const fn label(self) -> &'static str {
@@ -192,6 +197,7 @@ impl Options {
             wolkvox_zone: TimeZone::fixed(jiff::tz::offset(-5)),
             wolkvox_total: true,
             voximplant_queues: 2,
+            wolkvox_others: 0,
         }
     }
 }
@@ -239,7 +245,7 @@ impl Simulator {
             Room::new(Vendor::Huawei, &world, huawei::Gateway::new(Arc::clone(&world))),
             Room::new(Vendor::Voximplant, &world, voximplant),
         ];
-        let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); 4];
+        let addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); Vendor::COUNT];
         Ok(Self { world, rooms, addresses, voximplant_key, tasks: Vec::new() })
     }
 

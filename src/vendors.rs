@@ -62,6 +62,8 @@ pub struct PlanRow {
     pub interval: Duration,
     /// Requests of one poll; none where only running tells (GUID sources, files of call ids).
     pub requests: Option<u64>,
+    /// Requests per day beside those: past days that are read again.
+    pub rereads: u64,
     /// The limit that holds.
     pub limit: Option<RateLimit>,
     /// Requests that the vendor allows per day, over all reports of the account.

@@ -14,6 +14,7 @@ mod requests;
 mod simulators;
 mod startup;
 mod voximplant;
+mod wolkvox;
 mod year;
 
 use std::process::ExitCode;
@@ -65,6 +66,9 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if wanted("voximplant") {
         rows.extend(voximplant::measure()?);
+    }
+    if wanted("wolkvox") {
+        rows.extend(wolkvox::measure()?);
     }
     println!("\n{:<44} {:>16} {:>22}  requirement", "median", "exporter", "beside it");
     for Row { what, ours, theirs, verdict, met } in &rows {

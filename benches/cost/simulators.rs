@@ -20,7 +20,7 @@ pub(crate) const HUAWEI_AGENTS: usize = 1000;
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Site {
     /// In the order of `Vendor::ALL`.
-    pub(crate) urls: [String; 4],
+    pub(crate) urls: [String; Vendor::COUNT],
     pub(crate) user_name: String,
     pub(crate) api_key: String,
     pub(crate) token: String,
@@ -131,7 +131,8 @@ impl Simulators {
 impl Site {
     /// An exporter.yml with an account of each vendor.
     pub(crate) fn four_vendors(&self, folder: &Path) -> anyhow::Result<()> {
-        let [ozonetel, wolkvox, huawei, voximplant] = &self.urls;
+        let [ozonetel, wolkvox, huawei, voximplant] =
+            [Vendor::Ozonetel, Vendor::Wolkvox, Vendor::Huawei, Vendor::Voximplant].map(|vendor| self.url(vendor));
         let yml = format!(
             "state: {{ path: state }}
 vendors:

@@ -72,6 +72,7 @@ impl Plan {
             self.compare(
                 at,
                 &rows,
+                per,
                 used / f64::from(count),
                 &format!("{} requests to {api}", number(used)),
                 &format!("the limit is {limit}"),
@@ -83,6 +84,7 @@ impl Plan {
             self.compare(
                 at,
                 &rows,
+                DAY,
                 used / float(quota),
                 &format!("{} requests a day", number(used)),
                 &format!("the quota is {quota}"),
@@ -90,7 +92,7 @@ impl Plan {
         }
     }
 
-    fn compare(&mut self, at: &str, rows: &[&PlanRow], share: f64, used: &str, limit: &str) {
+    fn compare(&mut self, at: &str, rows: &[&PlanRow], per: Duration, share: f64, used: &str, limit: &str) {
         if share <= TIGHT + ROUNDING {
             return;
         }
@@ -100,7 +102,10 @@ impl Plan {
         if share > 1.0 + ROUNDING {
             // One report alone fits with a longer interval; of several the operator chooses.
             let advice = match rows {
-                [row] => format!("at least {}", time((row.interval.as_secs_f64() * share).ceil())),
+                [row] if row.room(per, share) > 0.0 => {
+                    let polls = row.requests_per(per).unwrap_or(0.0) - row.fixed_per(per);
+                    format!("at least {}", time((row.interval.as_secs_f64() * polls / row.room(per, share)).ceil()))
+                }
                 _ => "longer intervals".to_owned(),
             };
             self.problems.add(&path, format!("{message}: give {advice}, or ask for less"));
@@ -184,6 +189,7 @@ impl PlanLine {
             "api": row.api,
             "interval_seconds": row.interval.as_secs_f64(),
             "requests_per_poll": row.requests,
+            "rereads_per_day": row.rereads,
             "requests_per_minute": row.requests_per(Duration::from_mins(1)),
             "requests_per_day": row.requests_per(DAY),
             "limit": row.limit.map(|limit| limit.to_string()),
@@ -198,7 +204,19 @@ impl PlanLine {
 impl PlanRow {
     /// Requests in so much time, if they can be told.
     fn requests_per(&self, time: Duration) -> Option<f64> {
-        self.requests.map(|requests| float(requests) * time.as_secs_f64() / self.interval.as_secs_f64())
+        let polls = |requests| float(requests) * time.as_secs_f64() / self.interval.as_secs_f64();
+        self.requests.map(|requests| polls(requests) + self.fixed_per(time))
+    }
+
+    /// Of these, the requests that no interval changes. They are few, and come a little later where a rate is short: only in
+    /// whole days do they count.
+    fn fixed_per(&self, time: Duration) -> f64 {
+        if time < DAY { 0.0 } else { float(self.rereads) * time.as_secs_f64() / DAY.as_secs_f64() }
+    }
+
+    /// What a limit, of which this row takes so large a share, leaves for polls.
+    fn room(&self, per: Duration, share: f64) -> f64 {
+        self.requests_per(per).unwrap_or(0.0) / share - self.fixed_per(per)
     }
 
     /// The part of the limit, or of the quota, that this row alone takes; the larger one.
@@ -245,6 +263,7 @@ mod tests {
             api,
             interval: Duration::from_secs(seconds),
             requests: Some(requests),
+            rereads: 0,
             limit: limit.map(RateLimit::per_minute),
             quota,
         }
@@ -279,6 +298,16 @@ mod tests {
             weighed(&[quota(60)]).0,
             ["1440 requests a day, the quota is 1000 (144 %): give at least 1m 27s, or ask for less"]
         );
+    }
+
+    #[test]
+    fn past_days_count_and_no_interval_spares_them() {
+        let row = PlanRow { rereads: 7, ..row("agent_9", 60, 1, None, Some(1000)) };
+        let (errors, _) = weighed(std::slice::from_ref(&row));
+        assert_eq!(errors, ["1447 requests a day, the quota is 1000 (145 %): give at least 1m 28s, or ask for less"]);
+        assert_eq!(weighed(&[PlanRow { interval: Duration::from_secs(88), ..row.clone() }]).0, Vec::<String>::new());
+        let (errors, _) = weighed(&[PlanRow { rereads: 1500, ..row }]);
+        assert!(errors[0].ends_with("give longer intervals, or ask for less"), "{errors:?}");
     }
 
     #[test]

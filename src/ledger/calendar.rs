@@ -50,6 +50,14 @@ pub struct Due {
 /// A past day is read again after this, in seconds.
 pub(super) const REREAD: i64 = 3600;
 
+/// How often the days before today are read in one day, if nothing fails: each hourly from its end until it has settled, at
+/// the polls that are there.
+pub fn rereads(settings: &ReportSettings) -> u64 {
+    let interval = settings.interval.as_secs().max(1);
+    let step = interval * REREAD.unsigned_abs().div_ceil(interval);
+    settings.settle.as_secs().div_ceil(step) + 1
+}
+
 /// The local day at `now`.
 pub fn day_of(now: Timestamp, zone: &TimeZone) -> Date {
     zone.to_datetime(now).date()
@@ -160,6 +168,32 @@ mod tests {
         let mut days = Days::default();
         assert_eq!(poll(&mut days, "2026-03-10T10:00:00Z", &TimeZone::UTC).days, [date(2026, 3, 10)]);
         assert_eq!(days.closed_through, Some(date(2026, 3, 9)));
+    }
+
+    #[test]
+    fn rereads_are_counted_as_they_come() {
+        for (interval, settle, expected) in [(300, 6, 7), (420, 6, 7), (7200, 6, 4), (300, 0, 1), (300, 48, 49)] {
+            let settings = ReportSettings {
+                interval: Duration::from_secs(interval),
+                settle: Duration::from_hours(settle),
+                backfill: Duration::from_hours(200),
+                ..settings()
+            };
+            assert_eq!(rereads(&settings), expected, "{interval} {settle}");
+            let mut days = Days::default();
+            let (mut now, mut read) = (at("2026-03-01T00:00:07Z"), 0);
+            // The first days have no yesterday, or not all of them.
+            let counted = at("2026-03-06T00:00:00Z")..at("2026-03-07T00:00:00Z");
+            while now < counted.end {
+                let due = days.due(now, &TimeZone::UTC, &settings);
+                days.read(&due.days, &due, now, &TimeZone::UTC, &settings);
+                if counted.contains(&now) {
+                    read += due.days.len() as u64 - 1;
+                }
+                now += SignedDuration::from_secs(interval.cast_signed());
+            }
+            assert!(read <= expected && read + 2 > expected, "{interval} {settle}: {read}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod names;
 mod operators;
 mod shift;
+mod states;
 
 use std::collections::VecDeque;
 use std::ops::{AddAssign, Range};
@@ -15,6 +16,7 @@ pub use operators::{Status, Stay};
 pub(super) use shift::Rng;
 use shift::Shift;
 pub use shift::{Call, DAY, Direction, IST, SHIFT};
+pub use states::States;
 
 /// Shifts that are kept per agent: today's, yesterday's, and the one before for a night shift.
 const KEPT: usize = 3;
@@ -23,8 +25,8 @@ const KEPT: usize = 3;
 #[derive(Debug)]
 pub struct Truth {
     seed: u64,
-    rosters: [Vec<Agent>; 4],
-    shifts: [Vec<Kept>; 4],
+    rosters: [Vec<Agent>; Vendor::COUNT],
+    shifts: [Vec<Kept>; Vendor::COUNT],
     sessions: Vec<Mutex<Option<Running>>>,
 }
 

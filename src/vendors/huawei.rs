@@ -95,6 +95,7 @@ impl crate::vendors::Account for Account {
             api: statistics::API,
             interval: report.settings().interval,
             requests: None,
+            rereads: 0,
             limit: report.rate_limit.or(self.rate_limit),
             quota: None,
         };

@@ -185,6 +185,7 @@ impl crate::vendors::Account for Account {
                 api: report.api_name(),
                 interval: settings.interval,
                 requests: Some((report.agents.len() + report.campaigns.len()) as u64),
+                rereads: 0,
                 limit: Some(self.limit(&settings, AverageHandlingTimeReport::LIMIT)),
                 quota: None,
             }
@@ -196,6 +197,7 @@ impl crate::vendors::Account for Account {
                 api: report.api_name(),
                 interval: settings.interval,
                 requests: None,
+                rereads: 0,
                 limit: Some(self.limit(&settings, report.documented_limit())),
                 quota: None,
             }

@@ -229,6 +229,7 @@ impl crate::vendors::Account for Account {
             api,
             interval: settings.interval,
             requests,
+            rereads: 0,
             limit: rate_limit.or(self.rate_limit),
             quota: None,
         };

@@ -1,8 +1,14 @@
 //! Wolkvox: the account's part of the configuration, and which of its reports are polled. What the vendor's answers
 //! mean, empty windows and overloaded statuses included, is said in [`answer`]; each report has a file of its own.
 
+mod agent_activity;
 mod agent_hold_mute;
 mod answer;
+mod daily;
+mod skill_service;
+#[cfg(test)]
+mod testing;
+mod token_usage;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,10 +23,17 @@ use serde::de::Deserializer;
 use url::Url;
 
 use super::{Calendar, ReportSetup};
-use crate::client::Request;
+use crate::client::quota::Quota;
+use crate::client::{Lane, Request};
 use crate::failure::Failure;
-use crate::settings::{AccountSettings, Problems, SecretSource, SetupError};
-use crate::vendors::{PlanRow, Setup};
+use crate::ledger::calendar::rereads;
+use crate::settings::{AccountSettings, Problems, ReportSettings, SecretSource, SetupError};
+use crate::vendors::{PlanRow, Report, Setup};
+use agent_activity::Activity;
+use agent_hold_mute::HoldMute;
+use daily::{Daily, Day};
+use skill_service::Service;
+use token_usage::Usage;
 
 /// Requests per day that one licence buys, over all tokens and reports of the operation.
 const QUOTA_PER_LICENCE: u64 = 1000;
@@ -66,8 +79,19 @@ pub struct Zone {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Reports {
+    /// Calls and time by state per agent (`agent_1`).
+    pub agent_activity: Option<AgentActivity>,
     /// Hold and mute per agent (`agent_9`).
     pub agent_hold_mute: Option<AgentHoldMute>,
+    /// Calls and service level per skill (`skill_1`).
+    pub skill_service: Option<SkillService>,
+    /// How much of the day's quota is used (`token_info`).
+    pub token_usage: Option<TokenUsage>,
+}
+
+crate::settings::report_config! {
+    /// `agent_activity:`
+    pub struct AgentActivity, default Duration::from_mins(5), {}
 }
 
 crate::settings::report_config! {
@@ -75,7 +99,17 @@ crate::settings::report_config! {
     pub struct AgentHoldMute, default Duration::from_mins(5), {}
 }
 
-/// How the operation is asked for one local day of a report; shared by all its reports.
+crate::settings::report_config! {
+    /// `skill_service:`
+    pub struct SkillService, default Duration::from_mins(5), {}
+}
+
+crate::settings::report_config! {
+    /// `token_usage:`
+    pub struct TokenUsage, default Duration::from_hours(1), {}
+}
+
+/// How the operation is asked; shared by all its reports.
 #[derive(Clone)]
 struct Access {
     base: Url,
@@ -122,6 +156,11 @@ impl Account {
             env: self.token_env.as_ref(),
         }
     }
+
+    /// Requests a day.
+    fn quota(&self) -> u64 {
+        u64::from(self.licences.unwrap_or(1)) * QUOTA_PER_LICENCE
+    }
 }
 
 impl crate::vendors::Account for Account {
@@ -164,32 +203,55 @@ impl crate::vendors::Account for Account {
             message: "expected an http or https URL".to_owned(),
         })?;
         let access = Access { base, token, zone: self.timezone.zone.clone() };
-        let agent_hold_mute = self.reports.agent_hold_mute.iter().map(|report| {
-            let settings = report.settings();
-            let lane = setup.client.lane(agent_hold_mute::API, None, &settings);
-            ReportSetup {
-                name: agent_hold_mute::NAME,
-                settings,
-                calendar: Calendar::Days { zone: access.zone.clone() },
-                report: Box::new(agent_hold_mute::Report { access: access.clone(), lane }),
-            }
-        });
-        Ok(agent_hold_mute.collect())
+        let quota = Quota::new(self.quota(), access.zone.clone());
+        let days = Calendar::Days { zone: access.zone.clone() };
+        // The most important report first: where the quota is short, the last one is slowed first.
+        let mut setups = Vec::new();
+        let mut add = |name,
+                       api,
+                       settings: ReportSettings,
+                       calendar: &Calendar,
+                       make: fn(Access, Lane) -> Box<dyn Report>| {
+            let share = match calendar {
+                Calendar::Days { .. } => quota.share(&settings, rereads(&settings), false),
+                _ => quota.share(&settings, 0, true),
+            };
+            let lane = setup.client.lane(api, None, &settings).within(share);
+            setups.push(ReportSetup { name, settings, calendar: calendar.clone(), report: make(access.clone(), lane) });
+        };
+        let Reports { agent_activity, agent_hold_mute, skill_service, token_usage } = &self.reports;
+        if let Some(report) = agent_activity {
+            add(Activity::NAME, Activity::API, report.settings(), &days, Daily::<Activity>::boxed);
+        }
+        if let Some(report) = agent_hold_mute {
+            add(HoldMute::NAME, HoldMute::API, report.settings(), &days, Daily::<HoldMute>::boxed);
+        }
+        if let Some(report) = skill_service {
+            add(Service::NAME, Service::API, report.settings(), &days, Daily::<Service>::boxed);
+        }
+        if let Some(report) = token_usage {
+            add(token_usage::NAME, token_usage::API, report.settings(), &Calendar::Present, Usage::boxed);
+        }
+        Ok(setups)
     }
 
     fn plan(&self) -> Vec<PlanRow> {
-        let quota = Some(u64::from(self.licences.unwrap_or(1)) * QUOTA_PER_LICENCE);
-        let row = |report, api, settings: crate::settings::ReportSettings| PlanRow {
+        let row = |report, api, settings: ReportSettings, rereads| PlanRow {
             report,
             api,
             interval: settings.interval,
             requests: Some(1),
+            rereads,
             limit: settings.rate_limit.or(self.rate_limit),
-            quota,
+            quota: Some(self.quota()),
         };
-        let agent_hold_mute =
-            self.reports.agent_hold_mute.iter().map(|r| row(agent_hold_mute::NAME, agent_hold_mute::API, r.settings()));
-        agent_hold_mute.collect()
+        let daily = |report, api, settings: ReportSettings| row(report, api, settings.clone(), rereads(&settings));
+        let Reports { agent_activity, agent_hold_mute, skill_service, token_usage } = &self.reports;
+        let activity = agent_activity.as_ref().map(|r| daily(Activity::NAME, Activity::API, r.settings()));
+        let hold_mute = agent_hold_mute.as_ref().map(|r| daily(HoldMute::NAME, HoldMute::API, r.settings()));
+        let service = skill_service.as_ref().map(|r| daily(Service::NAME, Service::API, r.settings()));
+        let usage = token_usage.as_ref().map(|r| row(token_usage::NAME, token_usage::API, r.settings(), 0));
+        [activity, hold_mute, service, usage].into_iter().flatten().collect()
     }
 }
 
@@ -197,14 +259,17 @@ impl crate::vendors::Account for Account {
 
 impl Access {
     /// Asks the reports manager for one local day. A `date_end` still to come is accepted.
-    fn day(&self, api: &str, day: Date) -> Result<Request, Failure> {
-        let mut url = self.base.clone();
-        url.set_path(&format!("{}/api/v2/reports_manager.php", self.base.path().trim_end_matches('/')));
+    fn day(&self, api: &str, parameters: &[(&str, &str)], day: Date) -> Result<Request, Failure> {
         let date = day.strftime("%Y%m%d");
-        url.query_pairs_mut()
-            .append_pair("api", api)
-            .append_pair("date_ini", &format!("{date}000000"))
-            .append_pair("date_end", &format!("{date}235959"));
+        let window = [("date_ini", format!("{date}000000")), ("date_end", format!("{date}235959"))];
+        let window = window.iter().map(|(name, value)| (*name, value.as_str()));
+        self.get("reports_manager.php", [("api", api)].into_iter().chain(parameters.iter().copied()).chain(window))
+    }
+
+    fn get<'a>(&self, page: &str, query: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Request, Failure> {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}/api/v2/{page}", self.base.path().trim_end_matches('/')));
+        url.query_pairs_mut().extend_pairs(query);
         Request::get(url).secret_header(HeaderName::from_static("wolkvox-token"), self.token.expose_secret())
     }
 

@@ -191,7 +191,8 @@ fn configure(simulator: &Simulator, folder: &Path, settings: &str) {
     let agents = serde_json::Value::from(agents.collect::<Vec<_>>());
     let campaigns = Truth::lines(Vendor::Ozonetel).iter().map(|(_, name)| *name);
     let campaigns = serde_json::Value::from(campaigns.collect::<Vec<_>>());
-    let [ozonetel, wolkvox, huawei, voximplant] = Vendor::ALL.map(|vendor| simulator.url(vendor));
+    let [ozonetel, wolkvox, huawei, voximplant] =
+        [Vendor::Ozonetel, Vendor::Wolkvox, Vendor::Huawei, Vendor::Voximplant].map(|vendor| simulator.url(vendor));
     let user_name = credentials.ozonetel_user_name;
     let yml = format!(
         "state: {{ path: state }}

@@ -51,6 +51,9 @@ fn the_example_is_accepted_without_its_secrets() {
         "operator_status",
         "queue_statistics",
         "directory",
+        "agent_activity",
+        "skill_service",
+        "token_usage",
     ] {
         assert!(text.contains(report), "{report} is missing:\n{text}");
     }

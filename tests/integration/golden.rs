@@ -99,15 +99,23 @@ async fn wolkvox() {
     let vendor = Vendor::start(|asked| {
         let day = (asked.parameter("date_ini"), asked.parameter("date_end"));
         match (asked.path(), asked.parameter("api").as_str(), (day.0.as_str(), day.1.as_str())) {
-            ("/api/v2/reports_manager.php", "agent_9", ("20261120000000", "20261120235959")) => {
-                Reply::json(fixture("wolkvox/agent_9.json"))
+            ("/api/v2/information.php", "token_info", ("", "")) => Reply::json(fixture("wolkvox/token_info.json")),
+            ("/api/v2/reports_manager.php", "skill_1", _) if asked.parameter("skill_id") != "all" => {
+                Reply::json(fixture("wolkvox/token_limit.json"))
             }
+            (
+                "/api/v2/reports_manager.php",
+                api @ ("agent_1" | "agent_9" | "skill_1"),
+                ("20261120000000", "20261120235959"),
+            ) => Reply::json(fixture(&format!("wolkvox/{api}.json"))),
             _ => Reply::new(404, fixture("wolkvox/agent_9_no_data.json")),
         }
     })
     .await;
+    let reports = ["agent_activity", "agent_hold_mute", "skill_service", "token_usage"];
+    let reports = reports.map(|report| format!("{report}: {{ interval: 1h }}")).join(", ");
     let yaml = format!(
-        "  wolkvox: [{{ account: ventas-co, base_url: '{}', token: t, reports: {{ agent_hold_mute: {{ interval: 1h }} }} }}]",
+        "  wolkvox: [{{ account: ventas-co, base_url: '{}', token: t, reports: {{ {reports} }} }}]",
         vendor.url()
     );
     let running = Running::start(&yaml, &noon()).await;

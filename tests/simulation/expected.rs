@@ -2,6 +2,7 @@
 //! program reads it.
 
 pub(crate) mod voximplant;
+pub(crate) mod wolkvox;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -49,6 +50,9 @@ impl Listed {
     }
 }
 
+/// When a report of a vendor last succeeded, if the story has it.
+type ReadAt<'a> = dyn Fn(&str, &str) -> Option<i64> + 'a;
+
 struct Sheet(HashMap<String, f64>);
 
 impl Sheet {
@@ -68,9 +72,15 @@ pub(crate) fn counters(
         let report = reports.iter().find(|(id, _)| id.vendor == vendor).map(|(_, report)| report);
         report.and_then(|report| report.last_success).map_or(0, Timestamp::as_second)
     };
+    let report_read_at = |vendor: &str, name: &str| {
+        let report = reports.iter().find(|(id, _)| id.vendor == vendor && id.report == name);
+        report.map(|(_, report)| report.last_success.map_or(0, Timestamp::as_second))
+    };
     let mut sheet = Sheet(HashMap::new());
-    wolkvox(&mut sheet, simulator.truth(), setting, read_at("wolkvox"));
     voximplant::counters(&mut sheet, simulator.truth(), setting, reports);
+    let hold_mute = report_read_at("wolkvox", "agent_hold_mute").unwrap_or(0);
+    wolkvox_hold_mute(&mut sheet, simulator.truth(), setting, hold_mute);
+    wolkvox::counters(&mut sheet, simulator, setting, &report_read_at);
     if !setting.long_outages {
         huawei(&mut sheet, simulator.truth(), setting, read_at("huawei"));
     }
@@ -84,7 +94,7 @@ fn first_midnight(setting: &Setting, zone: &TimeZone) -> i64 {
     day.to_zoned(zone.clone()).expect("a day").timestamp().as_second()
 }
 
-fn wolkvox(sheet: &mut Sheet, truth: &Truth, setting: &Setting, now: i64) {
+fn wolkvox_hold_mute(sheet: &mut Sheet, truth: &Truth, setting: &Setting, now: i64) {
     let from = first_midnight(setting, &setting.zone);
     for agent in truth.agents(Vendor::Wolkvox) {
         let calls = truth.ended_in(Vendor::Wolkvox, agent.index, from..now + 1);

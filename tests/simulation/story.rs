@@ -78,7 +78,7 @@ impl Stage {
             ..Options::new(vendors.clone())
         };
         let simulator = Simulator::offline(options).map_err(|error| error.to_string())?;
-        let loaded = configure(&simulator, &setting, folder)?;
+        let loaded = configure(&simulator, &setting, seed, folder)?;
         let listed = Listed::new(folder.join("ucids.txt"), setting.start);
         Ok(Self {
             dice: Dice::of(&[seed, 3]),
@@ -283,10 +283,11 @@ struct Boot {
 
 /// A row of outages and failures may be longer than the default `backfill`; that days beyond it are lost and counted is
 /// for others to test.
-fn configure(simulator: &Simulator, setting: &Setting, folder: &Path) -> Result<Loaded, String> {
+fn configure(simulator: &Simulator, setting: &Setting, seed: u64, folder: &Path) -> Result<Loaded, String> {
     let credentials = simulator.credentials();
     let [ozonetel, wolkvox, huawei, voximplant] = setting.intervals;
     let voximplant = expected::voximplant::reports(simulator.truth().seed(), voximplant);
+    let wolkvox_more = expected::wolkvox::reports(seed);
     let zone = setting.zone.iana_name().unwrap_or("UTC");
     let key = serde_json::Value::from(credentials.voximplant_key).to_string();
     let yml = format!(
@@ -303,7 +304,7 @@ fn configure(simulator: &Simulator, setting: &Setting, folder: &Path) -> Result<
       token: '{}'
       timezone: {zone}
       licences: 10
-      reports: {{ agent_hold_mute: {{ interval: {wolkvox}s, backfill: 10d, stale_after: 400h }} }}
+      reports: {{ agent_hold_mute: {{ interval: {wolkvox}s, backfill: 10d, stale_after: 400h }}{wolkvox_more} }}
   huawei:
     - account: c
       base_url: http://127.0.0.1

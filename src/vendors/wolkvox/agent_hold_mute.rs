@@ -1,35 +1,22 @@
 //! `agent_9`: how often and how long each agent used hold and mute, as totals of local days. The report has no key but
-//! the agent's name and no date, so every day is asked for by itself, and rows of one name are one agent.
+//! the agent's name, so rows of one name are one agent.
 
 use std::collections::BTreeMap;
 
-use futures_util::future::BoxFuture;
-use jiff::civil::Date;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
-use super::{Access, answer};
+use super::daily::{Day, Taken, add, agent};
 use crate::amount::Amount;
 use crate::catalogue::Family;
-use crate::client::Lane;
-use crate::failure::{Failure, Reason};
 use crate::reading::{Bucket, Entity, Reading};
-use crate::vendors::Poll;
 use crate::vendors::parse::{self, Parsed, Text};
 
-/// Name in the configuration and on health series.
-pub(super) const NAME: &str = "agent_hold_mute";
-/// The vendor's name of the API.
-pub(super) const API: &str = "agent_9";
-
-/// The report of one operation.
-pub(super) struct Report {
-    pub(super) access: Access,
-    pub(super) lane: Lane,
-}
+/// A day of hold and mute.
+#[derive(Debug, Default)]
+pub(super) struct HoldMute(BTreeMap<Entity, Figures>);
 
 #[derive(Deserialize)]
-struct Row {
+pub(super) struct Row {
     agent_name: Text,
     #[serde(default)]
     count: Text,
@@ -47,72 +34,13 @@ type Figures = [Option<Amount>; 4];
 const FAMILIES: [Family; 4] =
     [Family::AgentHoldMuteEvents, Family::AgentHold, Family::AgentMute, Family::AgentHoldMute];
 
-/// One row, read.
-enum Line {
-    Agent(Entity, Figures),
-    /// The sum of the others, or nobody's.
-    Consolidated,
-    Rejected,
-}
+impl Day for HoldMute {
+    const NAME: &'static str = "agent_hold_mute";
+    const API: &'static str = "agent_9";
+    type Row = Row;
 
-/// One day, read.
-#[derive(Debug, Default, PartialEq)]
-struct Day {
-    agents: BTreeMap<Entity, Figures>,
-    rows: u64,
-    rejected: u64,
-}
-
-// === impl Report ===
-
-impl crate::vendors::Report for Report {
-    fn poll<'a>(&'a mut self, poll: Poll<'a>) -> BoxFuture<'a, Result<Reading, Failure>> {
-        Box::pin(async move {
-            let mut reading = Reading::default();
-            let next_day = self.access.next_day(poll.now);
-            let Some((&today, past)) = poll.days.split_last() else { return Ok(reading) };
-            for &day in past.iter().chain([&today]) {
-                let request = self.access.day(API, day)?;
-                let asked = poll.client.ask(&self.lane, &request, |answer| {
-                    Ok(Day::from_lines(answer::rows(answer, next_day, Line::read)?))
-                });
-                match asked.await {
-                    Ok(read) if read.unreadable() && day == today => {
-                        // Past days do not make up for a present that cannot be read.
-                        return Ok(Reading {
-                            read: 1,
-                            rejected: reading.rejected + read.rejected,
-                            ..Reading::default()
-                        });
-                    }
-                    Ok(read) if read.unreadable() => {
-                        reading.rejected += read.rejected;
-                        reading.failures.push(Failure::malformed("no row of the answer could be read"));
-                    }
-                    Ok(read) => read.add_to(&mut reading, day),
-                    Err(failure) if day == today || failure.ends_poll() || failure.reason == Reason::Auth => {
-                        return Err(failure);
-                    }
-                    Err(failure) => reading.failures.push(failure),
-                }
-            }
-            Ok(reading)
-        })
-    }
-}
-
-// === impl Line ===
-
-impl Line {
-    fn read(raw: &RawValue) -> Self {
-        // A list would be taken for the fields in their order.
-        let object = raw.get().starts_with('{').then(|| serde_json::from_str::<Row>(raw.get()));
-        let Some(Ok(row)) = object else { return Self::Rejected };
-        let name = row.agent_name.as_str().trim();
-        if ["total", "all", "todos"].iter().any(|word| name.eq_ignore_ascii_case(word)) {
-            return Self::Consolidated;
-        }
-        let Some(agent) = Entity::agent(name) else { return Self::Consolidated };
+    fn take(&mut self, row: &Row) -> Taken {
+        let Some(agent) = agent(row.agent_name.as_str()) else { return Taken::Nobodys };
         let figures = [
             parse::count(row.count.as_str()),
             parse::duration(row.hold_time.as_str()),
@@ -120,63 +48,36 @@ impl Line {
             parse::duration(row.total_time.as_str()),
         ];
         if figures.contains(&Parsed::Wrong) {
-            return Self::Rejected;
+            return Taken::Rejected;
         }
-        Self::Agent(agent, figures.map(Parsed::value))
-    }
-}
-
-// === impl Day ===
-
-impl Day {
-    fn from_lines(lines: Vec<Line>) -> Self {
-        let mut day = Self::default();
-        for line in lines {
-            match line {
-                Line::Agent(agent, figures) => {
-                    day.rows += 1;
-                    for (sum, figure) in day.agents.entry(agent).or_default().iter_mut().zip(figures) {
-                        *sum = sum.iter().copied().chain(figure).reduce(|sum, figure| sum + figure);
-                    }
-                }
-                Line::Consolidated => {}
-                Line::Rejected => day.rejected += 1,
-            }
+        for (sum, figure) in self.0.entry(agent).or_default().iter_mut().zip(figures) {
+            add(sum, figure.value());
         }
-        day
+        Taken::Counted
     }
 
-    fn unreadable(&self) -> bool {
-        self.rows == 0 && self.rejected > 0
-    }
-
-    fn add_to(self, reading: &mut Reading, day: Date) {
-        let bucket = Bucket::Day(day);
-        for (agent, figures) in &self.agents {
+    fn figures(&self, bucket: &Bucket, reading: &mut Reading) {
+        for (agent, figures) in &self.0 {
             for (family, figure) in FAMILIES.into_iter().zip(figures) {
                 if let Some(amount) = figure {
-                    reading.figure(family, agent, &bucket, *amount);
+                    reading.figure(family, agent, bucket, *amount);
                 }
             }
         }
-        reading.read += 1;
-        reading.rows += self.rows;
-        reading.rejected += self.rejected;
-        reading.days.push(day);
     }
+
+    fn gauges(&self, _: &mut Reading) {}
 }
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-    use std::sync::{Arc, Mutex};
+    use jiff::civil::Date;
 
     use super::*;
-    use crate::client::{Answer, Client, Request, Transport, TransportError};
-    use crate::clock::Clock;
-    use crate::health::Health;
-    use crate::ledger::CallQueue;
-    use crate::vendors::{Account as _, Setup};
+    use crate::failure::{Failure, Reason};
+    use crate::vendors::Account as _;
+    use crate::vendors::wolkvox::Access;
+    use crate::vendors::wolkvox::testing::{self, account};
 
     const GOOD: &str = include_str!("../../../tests/fixtures/wolkvox/agent_9.json");
     const BLANK: &str = include_str!("../../../tests/fixtures/wolkvox/agent_9_blank.json");
@@ -184,39 +85,9 @@ mod tests {
     const TOKEN_LIMIT: &str = include_str!("../../../tests/fixtures/wolkvox/token_limit.json");
     const ALL_WRONG: &str = r#"{"data":[{"agent_name":"Bruno","count":"many"},["x"]]}"#;
 
-    type Sent = Arc<Mutex<Vec<String>>>;
-
-    /// Answers in turn, and keeps what was sent.
-    struct Script(Mutex<Vec<(u16, &'static str)>>, Sent);
-
-    impl Transport for Script {
-        fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
-            let headers: Vec<_> =
-                request.headers.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap_or("?"))).collect();
-            assert!(request.headers.iter().all(|(_, value)| value.is_sensitive()));
-            self.1.lock().unwrap().push(format!("{} {} {headers:?}", request.method, request.url));
-            let (status, body) = self.0.lock().unwrap().remove(0);
-            Box::pin(async move { Ok(Answer { status, retry_after: None, body: body.into() }) })
-        }
-    }
-
-    fn account(yaml: &str) -> super::super::Account {
-        serde_yaml::from_str(yaml).unwrap()
-    }
-
     async fn polled(days: &[&str], answers: &[(u16, &'static str)]) -> (Result<Reading, Failure>, Vec<String>) {
-        let account = account("{account: v, server: '0010', token: c0ffee, reports: {agent_hold_mute: {}}}");
-        let sent = Sent::default();
-        let now = format!("{}T23:30:00-05:00", days.last().unwrap_or(&"2026-11-20")).parse().unwrap();
-        let script = Script(Mutex::new(answers.to_vec()), Arc::clone(&sent));
-        let client = Client::new(account.settings(), Box::new(script), Clock::manual(now), Health::default());
-        let setup = Setup { client: &client, folder: Path::new("."), at: "vendors.wolkvox[0]" };
-        let mut reports = account.build(&setup).unwrap();
-        let days: Vec<Date> = days.iter().map(|day| day.parse().unwrap()).collect();
-        let poll = Poll { now, client: &client, days: &days, calls: &CallQueue::default() };
-        let outcome = reports[0].report.poll(poll).await;
-        let sent = sent.lock().unwrap().clone();
-        (outcome, sent)
+        let (mut outcomes, sent) = testing::polled("agent_hold_mute", &[days], answers).await;
+        (outcomes.remove(0), sent)
     }
 
     #[tokio::test]
@@ -317,13 +188,16 @@ mod tests {
         assert_eq!(account(base).settings().max_in_flight, Some(1));
         assert_eq!(account(&format!("{base}max_in_flight: 2\n")).settings().max_in_flight, Some(2));
         let plan = account(base).plan();
-        assert_eq!((plan[0].report, plan[0].api, plan[0].quota, plan[0].limit), (NAME, API, Some(2000), None));
+        assert_eq!(
+            (plan[0].report, plan[0].api, plan[0].quota, plan[0].limit),
+            (HoldMute::NAME, HoldMute::API, Some(2000), None)
+        );
         let access = Access {
             base: account(base).base_url().parse().unwrap(),
             token: "t".into(),
             zone: jiff::tz::TimeZone::UTC,
         };
-        let url = access.day(API, "2026-11-20".parse().unwrap()).unwrap().url;
+        let url = access.day("agent_9", &[], "2026-11-20".parse().unwrap()).unwrap().url;
         assert_eq!(url.path(), "/x/api/v2/reports_manager.php");
     }
 }

@@ -1,0 +1,269 @@
+//! A vendor's daily quota, shared by the reports of one account. While half of it is left, or what is left suffices for all,
+//! nobody waits. After that the least important report is slowed first: it gets what the others will not need until the
+//! day ends, evenly spread, and nothing if they need all of it. So what is left lasts for the day, and is never used up.
+//!
+//! Whatever was used before the start, or by others, is not known until the vendor says so ([`Share::tell_used`]).
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::failure::{Failure, Reason};
+use crate::settings::ReportSettings;
+
+/// Whoever waits looks again after this: the vendor may have said something new, or a new day begun.
+const LOOK: Duration = Duration::from_mins(1);
+/// A report that tells how much is left goes at least so often while anything is.
+const TOLD_EVERY: Duration = Duration::from_hours(1);
+const DAY: f64 = 86_400.0;
+
+/// The quota of one account.
+#[derive(Debug)]
+pub struct Quota {
+    zone: TimeZone,
+    limit: f64,
+    state: Mutex<State>,
+}
+
+/// One report's part of a quota.
+#[derive(Debug, Clone)]
+pub struct Share {
+    quota: Arc<Quota>,
+    rank: usize,
+    /// Nobody waits longer than his last values stay on the page.
+    patience: Duration,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    day: Date,
+    used: f64,
+    /// The vendor's own word for the limit.
+    told_limit: Option<f64>,
+    /// The most important one first.
+    claims: Vec<Claim>,
+}
+
+/// What one report needs.
+#[derive(Debug, Clone)]
+struct Claim {
+    interval: f64,
+    /// Requests per day for past days, and the part of the day in which they come.
+    rereads: f64,
+    settle: f64,
+    /// Whether it tells how much is left.
+    tells: bool,
+    last: Option<Instant>,
+}
+
+// === impl Quota ===
+
+impl Quota {
+    /// A quota of so many requests per local day of `zone`.
+    #[expect(clippy::cast_precision_loss, reason = "requests per day stay far below 2^53")]
+    pub fn new(limit: u64, zone: TimeZone) -> Arc<Self> {
+        Arc::new(Self { zone, limit: limit as f64, state: Mutex::default() })
+    }
+
+    /// The part of the next report, which is less important than all before it. `rereads` are its requests per day beside
+    /// those of its polls.
+    #[expect(clippy::cast_precision_loss, reason = "requests per day stay far below 2^53")]
+    pub fn share(self: &Arc<Self>, settings: &ReportSettings, rereads: u64, tells: bool) -> Share {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.claims.push(Claim {
+            interval: settings.interval.as_secs_f64(),
+            rereads: rereads as f64,
+            settle: settings.settle.as_secs_f64().clamp(1.0, DAY),
+            tells,
+            last: None,
+        });
+        Share { quota: Arc::clone(self), rank: state.claims.len() - 1, patience: settings.stale_after }
+    }
+
+    /// Seconds since the day began, and until it ends.
+    fn place(&self, now: Timestamp) -> (Date, f64, f64) {
+        let here = now.to_zoned(self.zone.clone());
+        let next = here.date().checked_add(1.day()).and_then(|date| date.to_zoned(self.zone.clone()));
+        let left = next.map_or(DAY, |next| next.timestamp().duration_since(now).as_secs_f64().max(1.0));
+        (here.date(), (DAY - left).max(0.0), left)
+    }
+
+    /// How long the report of that rank has to wait; nothing if its request is counted and may go out.
+    fn turn(&self, rank: usize, now: Timestamp) -> Option<Duration> {
+        let (day, passed, left) = self.place(now);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = state.told_limit.map_or(self.limit, |told| told.min(self.limit));
+        if state.day != day {
+            (state.day, state.used) = (day, 0.0);
+        }
+        let rest = limit - state.used;
+        let plenty = rest >= limit / 2.0;
+        let reserved: f64 = state.claims.iter().take(rank).map(|claim| claim.needs(passed, left)).sum();
+        let claim = state.claims.get_mut(rank)?;
+        let spacing = if plenty { Some(Duration::ZERO) } else { claim.spacing(rest, reserved, passed, left) };
+        let Some(spacing) = spacing else { return Some(Duration::MAX) };
+        let since = claim.last.map_or(Duration::MAX, |last| last.elapsed());
+        if let Some(wait) = spacing.checked_sub(since).filter(|wait| !wait.is_zero()) {
+            return Some(wait);
+        }
+        claim.last = Some(Instant::now());
+        state.used += 1.0;
+        None
+    }
+}
+
+// === impl Claim ===
+
+impl Claim {
+    /// Requests until the end of a day of which so much has passed and so much is left.
+    fn needs(&self, passed: f64, left: f64) -> f64 {
+        left / self.interval + self.rereads * (self.settle - passed).max(0.0) / self.settle
+    }
+
+    /// The least time from one request to the next: none at all while `rest`, less what is reserved for others, is
+    /// enough. `None`: nothing may go out.
+    fn spacing(&self, rest: f64, reserved: f64, passed: f64, left: f64) -> Option<Duration> {
+        let free = rest - reserved;
+        if rest < 1.0 {
+            return None;
+        }
+        if free >= self.needs(passed, left) {
+            return Some(Duration::ZERO);
+        }
+        let even = (free >= 1.0).then(|| Duration::from_secs_f64(left / free));
+        if self.tells { Some(even.map_or(TOLD_EVERY, |even| even.min(TOLD_EVERY))) } else { even }
+    }
+}
+
+// === impl Share ===
+
+impl Share {
+    /// Waits for this report's next request; says how long that took. Fails where it would take longer than the report's
+    /// last values stay.
+    pub async fn take(&self, clock: &Clock) -> Result<Duration, Failure> {
+        let start = Instant::now();
+        while let Some(wait) = self.quota.turn(self.rank, clock.now()) {
+            if start.elapsed().saturating_add(wait) > self.patience {
+                return Err(Failure::new(
+                    Reason::Quota,
+                    "what is left of the daily quota is kept for more important reports",
+                ));
+            }
+            tokio::time::sleep(wait.min(LOOK)).await;
+        }
+        Ok(start.elapsed())
+    }
+
+    /// What the vendor says of today's quota. It may allow less than was thought, and others may use it too.
+    pub fn tell_used(&self, limit: f64, used: f64, now: Timestamp) {
+        let (day, ..) = self.quota.place(now);
+        let mut state = self.quota.state.lock().unwrap_or_else(PoisonError::into_inner);
+        (state.day, state.used, state.told_limit) = (day, used, Some(limit));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIDNIGHT: &str = "2026-11-20T00:00:00Z";
+
+    fn settings(seconds: u64) -> ReportSettings {
+        let interval = Duration::from_secs(seconds);
+        ReportSettings {
+            interval,
+            rate_limit: None,
+            stale_after: interval * 4,
+            settle: crate::settings::SETTLE,
+            backfill: crate::settings::BACKFILL,
+        }
+    }
+
+    /// Requests that each report gets in a day, polled on its interval from `start` on, and those that it was refused.
+    async fn day(quota: u64, start: &str, intervals: &[u64], used: Option<f64>) -> Vec<(u64, u64)> {
+        let clock = Clock::scaled(start.parse().unwrap(), 1.0);
+        let quota = Quota::new(quota, TimeZone::UTC);
+        let end = Instant::now() + Duration::from_secs_f64(quota.place(clock.now()).2);
+        let shares: Vec<_> = intervals.iter().map(|seconds| quota.share(&settings(*seconds), 0, false)).collect();
+        if let Some(used) = used {
+            shares[0].tell_used(5000.0, used, clock.now());
+        }
+        let polls = shares.iter().zip(intervals).map(|(share, seconds)| {
+            let clock = clock.clone();
+            async move {
+                let (mut went, mut refused) = (0, 0);
+                let mut ticks = tokio::time::interval(Duration::from_secs(*seconds));
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+                loop {
+                    ticks.tick().await;
+                    if Instant::now() >= end {
+                        return (went, refused);
+                    }
+                    let asked = tokio::time::timeout_at(end, share.take(&clock)).await;
+                    match asked {
+                        Ok(Ok(_)) => went += 1,
+                        Ok(Err(failure)) => {
+                            assert_eq!(failure.reason, Reason::Quota);
+                            refused += 1;
+                        }
+                        Err(_) => return (went, refused),
+                    }
+                }
+            }
+        });
+        futures_util::future::join_all(polls).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_while_there_is_enough_for_all() {
+        let went = day(1000, MIDNIGHT, &[300, 300, 300, 3600], None).await;
+        assert_eq!(went, [(288, 0), (288, 0), (288, 0), (24, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_least_important_report_is_slowed_and_the_quota_never_used_up() {
+        // 1440 would be needed. After a third of the day half is used up: from then on the first report gets its 313, the
+        // second what is left of the other 500, and the last one nothing.
+        let went = day(1000, MIDNIGHT, &[180, 180, 180], None).await;
+        assert_eq!(went[0], (480, 0));
+        assert!((340..=355).contains(&went[1].0) && (165..=168).contains(&went[2].0) && went[2].1 > 0, "{went:?}");
+        // A little too much: the last one comes a little later each time.
+        let went = day(850, MIDNIGHT, &[300, 300, 300], None).await;
+        assert_eq!((went[0], went[1]), ((288, 0), (288, 0)));
+        assert!((260..=274).contains(&went[2].0) && went[2].1 < 5, "{went:?}");
+        // One report that needs more than all.
+        let went = day(1000, MIDNIGHT, &[60], None).await;
+        assert!((950..=1000).contains(&went[0].0), "{went:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_have_used_is_not_used_again() {
+        let went = day(1000, "2026-11-20T12:00:00Z", &[300, 300], Some(830.0)).await;
+        assert_eq!(went[0], (144, 0));
+        assert!((20..=26).contains(&went[1].0), "{went:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_tells_how_much_is_left_goes_hourly_until_nothing_is() {
+        let clock = Clock::scaled("2026-11-20T01:00:00Z".parse().unwrap(), 1.0);
+        let quota = Quota::new(1000, TimeZone::UTC);
+        let first = quota.share(&settings(300), 0, false);
+        let teller = quota.share(&settings(1200), 0, true);
+        first.tell_used(1000.0, 950.0, clock.now());
+        for _ in 0..3 {
+            let waited = teller.take(&clock).await;
+            assert!(waited.is_ok(), "{waited:?}");
+        }
+        assert_eq!(clock.now(), "2026-11-20T03:00:00Z".parse().unwrap());
+        teller.tell_used(1000.0, 1000.0, clock.now());
+        assert_eq!(teller.take(&clock).await.map_err(|failure| failure.reason), Err(Reason::Quota));
+        // The vendor's day begins later than ours: it says so as soon as it has begun.
+        teller.tell_used(1000.0, 0.0, clock.now());
+        assert_eq!(first.take(&clock).await, Ok(Duration::ZERO));
+    }
+}
