@@ -78,6 +78,9 @@ pub struct Options {
     pub wolkvox_others: u32,
     /// Queues of Voximplant, an even number.
     pub voximplant_queues: usize,
+    /// The very same request within so long is refused by Voximplant as a probable automatic resend. How the vendor tells is not
+    /// documented, so nothing is by default.
+    pub voximplant_resend_window: Duration,
 }
 
 /// Since when numbers count: editions of Huawei's documents differ.
@@ -198,6 +201,7 @@ impl Options {
             wolkvox_total: true,
             voximplant_queues: 2,
             wolkvox_others: 0,
+            voximplant_resend_window: Duration::ZERO,
         }
     }
 }

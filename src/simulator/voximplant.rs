@@ -1,6 +1,6 @@
 //! Voximplant Management API: operators' and queues' statistics and the directory. A call falls into the bucket of its ring
 //! start (operators) or of its arrival (queues), in UTC, and shows once it has ended; after-call work follows when it is
-//! over. Errors come with HTTP 200. A request that comes again at once is taken for a machine gone wild.
+//! over. Errors come with HTTP 200. A request that comes again at once may be taken for a machine gone wild.
 
 mod directory;
 mod queues;
@@ -11,7 +11,6 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use http::Method;
 use http::request::Parts;
@@ -34,8 +33,6 @@ const USERS: &str = "GetUsers";
 const QUEUE_LIST: &str = "GetQueues";
 const METHODS: [&str; 5] = [OPERATORS, STATUSES, QUEUES, USERS, QUEUE_LIST];
 const ROOT: &str = "/platform_api";
-/// The same request twice within so long is no client's own idea.
-const RESENT: Duration = Duration::from_millis(500);
 
 pub(super) struct Platform {
     world: Arc<World>,
@@ -133,9 +130,9 @@ impl Platform {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
         let mut digest = DefaultHasher::new();
         (&asked.head.uri, asked.header("authorization"), &asked.body).hash(&mut digest);
-        let (now, digest) = (Instant::now(), digest.finish());
+        let (now, digest, window) = (Instant::now(), digest.finish(), self.world.options.voximplant_resend_window);
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
-        latest.retain(|(at, _)| now.duration_since(*at) < RESENT);
+        latest.retain(|(at, _)| now.duration_since(*at) < window);
         let resent = latest.iter().any(|(_, known)| *known == digest);
         latest.push((now, digest));
         resent

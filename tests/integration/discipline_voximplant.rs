@@ -13,7 +13,14 @@ const METHODS: [&str; 5] =
     ["GetACDOperatorStatistics", "GetACDOperatorStatusStatistics", "GetACDQueueStatistics", "GetQueues", "GetUsers"];
 
 async fn start(clock: &Clock, latency: Duration, account: &str, reports: &str) -> (Simulator, Running) {
-    let options = Options { agents: 250, voximplant_queues: 20, latency, ..Options::new(clock.clone()) };
+    let voximplant_resend_window = Duration::from_millis(500);
+    let options = Options {
+        agents: 250,
+        voximplant_queues: 20,
+        voximplant_resend_window,
+        latency,
+        ..Options::new(clock.clone())
+    };
     let simulator = Simulator::start(options).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), "credentials.json", simulator.credentials().voximplant_key);

@@ -294,7 +294,7 @@ async fn names_come_in_pages_that_are_never_long() {
 /// 484: the same request to the letter, at once.
 #[tokio::test]
 async fn a_request_that_comes_again_at_once_is_refused() {
-    let (simulator, clock) = simulator(|_| ()).await;
+    let (simulator, clock) = simulator(|options| options.voximplant_resend_window = Duration::from_mins(1)).await;
     let token = Signer::of(&simulator).token(&clock);
     let codes = async |query: &str| send(ask(&simulator, &token, "GetQueues", query)).await.1["error"]["code"].clone();
     assert_eq!([codes("").await, codes("").await, codes("offset=1").await], [Value::Null, json!(484), Value::Null]);
