@@ -123,6 +123,7 @@ async fn what_the_demo_shows_is_in_the_catalogue_and_the_document() {
         "contact_center_agent_talk_seconds_total",
         "contact_center_agent_info",
         "contact_center_agent_state_seconds_total",
+        "contact_center_api_quota_used",
         "contact_center_pending_calls",
         "contact_center_queue_info",
         "contact_center_queue_service_level_ratio",

@@ -235,6 +235,6 @@ async fn every_vendor_takes_every_common_key() {
             assert_eq!((row.interval, row.limit), (Duration::from_mins(7), Some(RateLimit::per_minute(40))), "{at}");
         }
         // And each of them can be made ready with it.
-        assert_eq!(format!("{:?}", App::new(&loaded, &Clock::system(), "/metrics").unwrap()), "App(4 reports)");
+        assert_eq!(format!("{:?}", App::new(&loaded, &Clock::system(), "/metrics").unwrap()), "App(4 accounts)");
     }
 }
