@@ -256,7 +256,13 @@ impl Book {
             turn.windows.hand_over(now, zone);
             self.ledger.commit(vec![(format!("{}turn", self.prefix), Some(codec::encode(&turn)))])?;
             let since = turn.windows.since.map(tracing::field::display);
-            tracing::info!(vendor = self.vendor, account = self.account, report, since, "another report counts the calls from the next day on");
+            tracing::info!(
+                vendor = self.vendor,
+                account = self.account,
+                report,
+                since,
+                "another report counts the calls from the next day on"
+            );
         }
         self.turn = turn;
         Ok(())

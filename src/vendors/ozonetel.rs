@@ -177,7 +177,10 @@ impl crate::vendors::Account for Account {
         let zone = TimeZone::get(&self.timezone).map_err(|_| fail("timezone", "unknown time zone"))?;
         let mut access = Access::new(base, &self.user_name, self.secret().read(setup.at, setup.folder)?);
         if self.auth == Auth::Token {
-            access = access.with_token(Token::new(setup.client.lane(TOKEN_API, None, &token_settings()), self.rate_limit.is_none()));
+            access = access.with_token(Token::new(
+                setup.client.lane(TOKEN_API, None, &token_settings()),
+                self.rate_limit.is_none(),
+            ));
         }
         let mut reports = Vec::new();
         if let Some(report) = &self.reports.average_handling_time {

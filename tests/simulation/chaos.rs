@@ -4,6 +4,8 @@ use jiff::civil::date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::expected::ozonetel::Choice;
+
 /// SplitMix64.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
@@ -23,6 +25,8 @@ pub(crate) struct Setting {
     pub(crate) failures: u64,
     /// Whether outages may last for days. What Huawei agents did meanwhile nobody can know.
     pub(crate) long_outages: bool,
+    /// What the Ozonetel account asks for.
+    pub(crate) ozonetel: Choice,
 }
 
 type Day = (i16, i8, i8);
@@ -104,6 +108,7 @@ impl Setting {
             ],
             failures: dice.between(0, 25),
             long_outages,
+            ozonetel: Choice::of(seed),
         }
     }
 }

@@ -80,6 +80,7 @@ impl Net {
         let now = self.clock.now();
         match vendor {
             Vendor::Wolkvox | Vendor::Voximplant if !calm && dice.percent(15) => now - dice.seconds(1, 7200),
+            Vendor::Ozonetel if !calm && lists(request) && dice.percent(15) => now - dice.seconds(1, 7200),
             Vendor::Huawei => self.huawei_moment(request, now, dice, calm, arrives),
             _ => now,
         }
@@ -133,6 +134,11 @@ impl Net {
         let at = if !calm && told_apart && dice.percent(10) { stale } else { figures_at };
         Timestamp::from_second(at).expect("a moment")
     }
+}
+
+/// Whether an Ozonetel request is for a list: one that is late brings lower figures, or less of it.
+fn lists(request: &Request) -> bool {
+    ["/fetchCdrByPagination", "/summaryReport"].iter().any(|path| request.url.path().ends_with(path))
 }
 
 impl Transport for Wire {

@@ -108,7 +108,8 @@ fn a_day_with_one_unread_window_stays_open() {
     let all_but_one: Vec<_> = (0..PER_DAY).filter(|place| *place != 40).map(|place| (TENTH, place)).collect();
     windows.keep(&all_but_one, now, &TimeZone::UTC, &settings());
     assert!(windows.is_open(TENTH));
-    let past: Vec<_> = due(&windows, "2026-03-11T07:05:00Z").rest.into_iter().filter(|(day, _)| *day == TENTH).collect();
+    let past: Vec<_> =
+        due(&windows, "2026-03-11T07:05:00Z").rest.into_iter().filter(|(day, _)| *day == TENTH).collect();
     assert_eq!(past, [(TENTH, 40)]);
     windows.keep(&[(TENTH, 40)], now, &TimeZone::UTC, &settings());
     assert!(!windows.is_open(TENTH));

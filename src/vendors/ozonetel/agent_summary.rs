@@ -174,7 +174,13 @@ impl Day {
         for (entity, agent) in self.agents {
             for ((family, label), time) in COUNTERS.into_iter().zip(agent.times) {
                 if let Some(amount) = time {
-                    reading.figures.push(Figure { family, entity: entity.clone(), label, bucket: bucket.clone(), amount });
+                    reading.figures.push(Figure {
+                        family,
+                        entity: entity.clone(),
+                        label,
+                        bucket: bucket.clone(),
+                        amount,
+                    });
                 }
             }
             if let Some((name, id)) = agent.name {

@@ -24,6 +24,7 @@ mod pages;
 use std::collections::{BTreeMap, VecDeque};
 
 use futures_util::future::BoxFuture;
+use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::api::Access;
@@ -37,7 +38,7 @@ use crate::ledger::windows::{DueWindows, Window};
 use crate::reading::Reading;
 use crate::settings::{RateLimit, ReportSettings, report_config};
 use crate::vendors::{Poll, Report};
-use chunk::{Chunk, Density, Scope};
+use chunk::{Chunk, Density};
 use pages::{Pages, Seen};
 
 report_config! {
@@ -54,6 +55,8 @@ pub(super) struct CallRecords {
     pace: Pace,
     settings: ReportSettings,
     density: Density,
+    /// Whether a poll has shown the present since the start.
+    begun: bool,
 }
 
 impl CallRecordsReport {
@@ -64,19 +67,20 @@ impl CallRecordsReport {
 
 impl CallRecords {
     pub(super) fn new(access: Access, lane: Lane, zone: TimeZone, pace: Pace, settings: ReportSettings) -> Self {
-        Self { access, lane, zone, pace, settings, density: Density::default() }
+        Self { access, lane, zone, pace, settings, density: Density::default(), begun: false }
     }
 
-    /// What is due, without the first windows of today while yesterday cannot be read.
-    fn due(&self, poll: &Poll<'_>) -> (DueWindows, Scope) {
-        let windows = &poll.calls.windows;
-        let mut due = windows.due(poll.now, &self.zone, READY_HOUR, &self.settings);
+    /// What is due, without the first windows of today while yesterday cannot be read. The first poll brings the present
+    /// alone: whoever starts the program waits for it.
+    fn due(&self, poll: &Poll<'_>) -> DueWindows {
+        let mut due = poll.calls.windows.due(poll.now, &self.zone, READY_HOUR, &self.settings);
         let today = day_of(poll.now, &self.zone);
-        let scope = Scope { today, since: windows.since.unwrap_or(today) };
-        if poll.now < ready_hour(&self.zone, today) {
-            due.rest.retain(|window| window.0 != today || !scope.needs_yesterday(*window));
+        let ready = poll.now >= ready_hour(&self.zone, today);
+        due.rest.retain(|(day, place)| ready || *day != today || !chunk::needs_yesterday(*place));
+        if !self.begun && !due.tail.is_empty() {
+            due.rest.clear();
         }
-        (due, scope)
+        due
     }
 
     /// Reads one chunk; adds what it says.
@@ -84,13 +88,13 @@ impl CallRecords {
         &mut self,
         client: &Client,
         chunk: &Chunk,
-        scope: &Scope,
+        today: Date,
         pages: &mut Pages,
         reading: &mut Reading,
     ) -> Result<Found, Failure> {
         let mut whole = true;
         let mut rows = BTreeMap::new();
-        for (day, span) in chunk.queries(scope) {
+        for (day, span) in chunk.queries(today) {
             let most = (day == chunk.day && chunk.may_split()).then_some(chunk::MOST_ROWS);
             match pages.read(&self.access, client, &self.lane, day, &span, most, &mut rows).await? {
                 Seen::Whole => {}
@@ -113,7 +117,8 @@ impl CallRecords {
             reading.windows.extend(chunk.core.clone().map(|place| (chunk.day, place)));
         }
         reading.read += 1;
-        cdr::bulk::count(&listed, |window: Window| chunk.holds(window), reading);
+        // Of a call of which a leg may have slipped through nothing is said.
+        cdr::bulk::count(&listed, |window: Window| whole && chunk.holds(window), reading);
         Ok(if whole { Found::Read } else { Found::Shifting })
     }
 }
@@ -133,20 +138,23 @@ enum Found {
 impl Report for CallRecords {
     fn poll<'a>(&'a mut self, poll: Poll<'a>) -> BoxFuture<'a, Result<Reading, Failure>> {
         Box::pin(async move {
-            let (due, scope) = self.due(&poll);
+            let (due, today) = (self.due(&poll), day_of(poll.now, &self.zone));
+            // One is left for what comes between.
+            let room = self.pace.requests.saturating_sub(1).max(1);
             self.density.forget_before(poll.calls.windows.closed_through);
             let mut reading = Reading::default();
             let mut pages = Pages::default();
-            let mut queue: VecDeque<Chunk> = chunk::plan(&due, &scope, &self.density).into();
+            let mut queue: VecDeque<Chunk> = chunk::plan(&due, &self.density, room).into();
             let mut others = 0;
             while let Some(chunk) = queue.pop_front() {
                 // One at least: a past day must not wait for ever behind a busy present.
-                if !chunk.tail && others > 0 && pages.sent + self.density.pages(&chunk) > self.pace.requests {
+                if !chunk.tail && others > 0 && pages.sent + self.density.pages(&chunk) > room {
                     break;
                 }
-                match self.read(poll.client, &chunk, &scope, &mut pages, &mut reading).await {
-                    Ok(Found::Read | Found::Shifting) => others += u64::from(!chunk.tail),
-                    Ok(Found::TooMuch) if chunk.tail => queue = chunk::plan(&due, &scope, &self.density).into(),
+                match self.read(poll.client, &chunk, today, &mut pages, &mut reading).await {
+                    Ok(Found::Read | Found::Shifting) if chunk.tail => self.begun = true,
+                    Ok(Found::Read | Found::Shifting) => others += 1,
+                    Ok(Found::TooMuch) if chunk.tail => queue = chunk::plan(&due, &self.density, room).into(),
                     Ok(Found::TooMuch) => {
                         for half in chunk.halves().into_iter().rev() {
                             queue.push_front(half);

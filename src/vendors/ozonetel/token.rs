@@ -57,9 +57,10 @@ impl Token {
         let mut state = self.state.lock().await;
         let now = Instant::now();
         let refused = refused.map(ExposeSecret::expose_secret);
-        let current = state.current.as_ref().filter(|(token, made)| {
-            now.duration_since(*made) < LIFE && refused != Some(token.expose_secret())
-        });
+        let current = state
+            .current
+            .as_ref()
+            .filter(|(token, made)| now.duration_since(*made) < LIFE && refused != Some(token.expose_secret()));
         if let Some((token, _)) = current {
             return Ok(token.clone());
         }
@@ -67,7 +68,10 @@ impl Token {
             state.made.pop_front();
         }
         if self.limited && state.made.len() >= MOST {
-            return Err(Failure::new(Reason::RateLimited, "no further token this hour; does another program make some?"));
+            return Err(Failure::new(
+                Reason::RateLimited,
+                "no further token this hour; does another program make some?",
+            ));
         }
         state.made.push_back(now);
         let token: SecretString = client.ask(&self.lane, &request(access)?, decode).await?.into();
@@ -112,7 +116,10 @@ mod tests {
             if asked.url.path().ends_with("generateToken") {
                 assert_eq!((asked.header("apikey"), &*asked.body), ("canary-key", "{\"userName\":\"acme\"}"));
                 let number = count.fetch_add(1, Ordering::SeqCst) + 1;
-                return answer(200, &json!({"token": format!("t{number}"), "message": "max limit exceeded"}).to_string());
+                return answer(
+                    200,
+                    &json!({"token": format!("t{number}"), "message": "max limit exceeded"}).to_string(),
+                );
             }
             assert_eq!(asked.header("apikey"), "", "the key stays at home");
             let given = asked.header("authorization").to_owned();
@@ -139,7 +146,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_token_serves_all_reports_and_is_renewed_early() {
         let (vendor, made, _) = vendor();
-        let (one, other) = { let access = with_token(&vendor); (access.clone(), access) };
+        let (one, other) = {
+            let access = with_token(&vendor);
+            (access.clone(), access)
+        };
         let both = futures_util::future::join(ask(&vendor, &one), ask(&vendor, &other)).await;
         assert_eq!((both, made.load(Ordering::SeqCst)), ((Ok(()), Ok(())), 1));
         tokio::time::advance(Duration::from_mins(49)).await;

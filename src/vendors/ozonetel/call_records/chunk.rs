@@ -30,14 +30,6 @@ pub(super) struct Chunk {
     pub(super) tail: bool,
 }
 
-/// The days between which chunks lie.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Scope {
-    pub(super) today: Date,
-    /// The first day that counts.
-    pub(super) since: Date,
-}
-
 /// How many rows windows had when they were last read.
 #[derive(Debug, Default)]
 pub(super) struct Density {
@@ -46,21 +38,26 @@ pub(super) struct Density {
     guess: u64,
 }
 
-/// What is due, as chunks: the present first, then the oldest.
-pub(super) fn plan(due: &DueWindows, scope: &Scope, density: &Density) -> Vec<Chunk> {
+/// Whether calls with a leg in this window may have begun on the day before.
+pub(super) fn needs_yesterday(place: u8) -> bool {
+    place < MARGIN
+}
+
+/// What is due, as chunks: the present first, then the oldest. A poll has room for so many requests.
+pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     let tail = due.tail.first().zip(due.tail.last()).map(|(first, last)| Chunk::tail(first.0, first.1..last.1 + 1));
     if let Some(tail) = tail {
-        chunks.push(tail.extended(scope, density));
+        chunks.push(tail.extended(density));
     }
     let tail = chunks.first().cloned();
+    let room = requests.saturating_sub(tail.as_ref().map_or(0, |tail| density.pages(tail))).max(1);
+    let fits = |day, core: Range<u8>| density.sum(day, &core) <= ROWS && density.pages(&Chunk::past(day, core)) <= room;
     let rest = due.rest.iter().filter(|window| !tail.as_ref().is_some_and(|tail| tail.holds(**window)));
     let mut group: Option<(Date, Range<u8>)> = None;
     for (day, place) in rest.copied() {
         match &mut group {
-            Some((last, core))
-                if *last == day && core.end == place && density.sum(day, &(core.start..place + 1)) <= ROWS =>
-            {
+            Some((last, core)) if *last == day && core.end == place && fits(day, core.start..place + 1) => {
                 core.end = place + 1;
             }
             _ => {
@@ -88,10 +85,9 @@ impl Chunk {
 
     /// With as much of the day as fits into the same page. The tail asks for no other day: calls whose first leg may stand on
     /// yesterday are left to others.
-    fn extended(self, scope: &Scope, density: &Density) -> Self {
-        let first = (0..PER_DAY).find(|place| !scope.needs_yesterday((self.day, *place))).unwrap_or(0);
-        let fits = |start: &u8| density.sum(self.day, &(start.saturating_sub(MARGIN)..PER_DAY)) <= ALONG;
-        let start = (first..self.core.start).rev().take_while(fits).last().unwrap_or(self.core.start).max(first);
+    fn extended(self, density: &Density) -> Self {
+        let fits = |start: &u8| density.sum(self.day, &(start.saturating_sub(MARGIN)..self.core.end)) <= ALONG;
+        let start = (MARGIN..self.core.start).rev().take_while(fits).last().unwrap_or(self.core.start).max(MARGIN);
         let end = self.core.end;
         let span = start.min(self.core.start).saturating_sub(MARGIN)..PER_DAY;
         Self { core: start.min(end)..end, span, ..self }
@@ -113,33 +109,24 @@ impl Chunk {
     }
 
     /// What to ask for: the windows with their margins, a day at a time, their own first.
-    pub(super) fn queries(&self, scope: &Scope) -> Vec<(Date, Range<u8>)> {
+    pub(super) fn queries(&self, today: Date) -> Vec<(Date, Range<u8>)> {
         let mut queries = vec![(self.day, self.span.clone())];
         if self.tail {
             return queries;
         }
-        if scope.needs_yesterday((self.day, self.core.start))
+        if needs_yesterday(self.core.start)
             && let Ok(before) = self.day.yesterday()
         {
             queries.push((before, PER_DAY - (MARGIN - self.core.start)..PER_DAY));
         }
         let over = (self.core.end + MARGIN).saturating_sub(PER_DAY);
         if over > 0
-            && self.day < scope.today
+            && self.day < today
             && let Ok(after) = self.day.tomorrow()
         {
             queries.push((after, 0..over));
         }
         queries
-    }
-}
-
-// === impl Scope ===
-
-impl Scope {
-    /// Whether calls with a leg in this window may have begun on a day before that counts too.
-    pub(super) fn needs_yesterday(&self, (day, place): Window) -> bool {
-        place < MARGIN && day > self.since
     }
 }
 
@@ -152,7 +139,10 @@ impl Density {
 
     /// Requests that the chunk is likely to take.
     pub(super) fn pages(&self, chunk: &Chunk) -> u64 {
-        self.sum(chunk.day, &chunk.span).div_ceil(PAGE).max(1)
+        let neighbours = u64::from(!chunk.tail && (chunk.core.start < MARGIN || chunk.core.end + MARGIN > PER_DAY));
+        // What has not begun yet is asked for, and empty.
+        let end = if chunk.tail { chunk.core.end } else { chunk.span.end };
+        self.sum(chunk.day, &(chunk.span.start..end)).div_ceil(PAGE).max(1) + neighbours
     }
 
     /// Keeps how many of `legs` fell into each window.
@@ -186,9 +176,7 @@ mod tests {
     const TODAY: Date = date(2026, 11, 20);
     const YESTERDAY: Date = date(2026, 11, 19);
 
-    fn scope() -> Scope {
-        Scope { today: TODAY, since: date(2026, 11, 1) }
-    }
+    const ROOM: u64 = 9;
 
     fn due(tail: Range<u8>, rest: &[(Date, Range<u8>)]) -> DueWindows {
         let windows = |day: Date, places: Range<u8>| places.map(move |place| (day, place));
@@ -198,14 +186,11 @@ mod tests {
 
     #[test]
     fn a_quiet_day_is_one_request_and_its_first_windows_another_with_yesterdays_last() {
-        let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &scope(), &Density::default());
+        let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &Density::default(), ROOM);
         assert_eq!(chunks, [Chunk { day: TODAY, core: 2..40, span: 0..96, tail: true }, Chunk::past(TODAY, 0..2)]);
-        assert_eq!(chunks[0].queries(&scope()), [(TODAY, 0..96)]);
-        assert_eq!(chunks[1].queries(&scope()), [(TODAY, 0..4), (YESTERDAY, 94..96)]);
-        let first_contact = Scope { since: TODAY, ..scope() };
-        let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &first_contact, &Density::default());
-        assert_eq!(chunks, [Chunk { day: TODAY, core: 0..40, span: 0..96, tail: true }]);
-        let midnight = plan(&due(0..1, &[]), &scope(), &Density::default());
+        assert_eq!(chunks[0].queries(TODAY), [(TODAY, 0..96)]);
+        assert_eq!(chunks[1].queries(TODAY), [(TODAY, 0..4), (YESTERDAY, 94..96)]);
+        let midnight = plan(&due(0..1, &[]), &Density::default(), ROOM);
         assert_eq!(midnight, [Chunk { day: TODAY, core: 1..1, span: 0..96, tail: true }], "legs count, calls wait");
     }
 
@@ -213,20 +198,15 @@ mod tests {
     fn a_busy_day_is_read_in_parts_that_follow_each_other() {
         let mut density = Density::default();
         density.learn_total(TODAY, &(0..96), 96 * 300);
-        let chunks = plan(&due(38..40, &[(YESTERDAY, 90..96), (TODAY, 20..28)]), &scope(), &density);
+        let chunks = plan(&due(38..40, &[(YESTERDAY, 90..96), (TODAY, 20..28)]), &density, 10);
         let parts: Vec<_> = chunks.iter().map(|chunk| (chunk.day, chunk.core.clone(), chunk.span.clone())).collect();
         assert_eq!(
             parts,
-            [
-                (TODAY, 38..40, 36..96),
-                (YESTERDAY, 90..96, 88..96),
-                (TODAY, 20..26, 18..28),
-                (TODAY, 26..28, 24..30),
-            ]
+            [(TODAY, 38..40, 36..96), (YESTERDAY, 90..96, 88..96), (TODAY, 20..26, 18..28), (TODAY, 26..28, 24..30),]
         );
-        assert_eq!(chunks[1].queries(&scope()), [(YESTERDAY, 88..96), (TODAY, 0..2)]);
-        assert_eq!(density.pages(&chunks[2]), 6);
-        assert_eq!(chunks[2].halves().map(|half| half.core), [20..23, 23..26]);
+        assert_eq!(chunks.iter().map(|chunk| density.pages(chunk)).collect::<Vec<_>>(), [3, 6, 6, 4]);
+        assert_eq!(chunks[1].queries(TODAY), [(YESTERDAY, 88..96), (TODAY, 0..2)]);
+        assert_eq!(chunks[1].halves().map(|half| half.core), [90..93, 93..96]);
         assert!(!chunks[0].may_split());
     }
 
@@ -237,10 +217,10 @@ mod tests {
             density.learn_total(TODAY, &(0..96), each * 96);
             for now in 1..96 {
                 let due = due(now - 1..now + 1, &[(YESTERDAY, 5..96), (TODAY, 0..now - 1)]);
-                let chunks = plan(&due, &scope(), &density);
+                let chunks = plan(&due, &density, ROOM);
                 for window in due.tail.iter().chain(&due.rest) {
                     let held = chunks.iter().filter(|chunk| chunk.holds(*window)).count();
-                    let waits = due.tail.contains(window) && scope().needs_yesterday(*window);
+                    let waits = due.tail.contains(window) && needs_yesterday(window.1);
                     assert_eq!(held, usize::from(!waits), "{window:?} at {now} with {each}");
                     let asked = |chunk: &Chunk| chunk.day == window.0 && chunk.span.contains(&window.1);
                     assert!(chunks.iter().any(asked));

@@ -106,7 +106,9 @@ impl Pages {
 
 impl Page {
     fn decode(answer: &Answer) -> Result<Self, Failure> {
-        let Envelope::Success(mut envelope) = open(answer)? else { return Ok(Self { rows: Vec::new(), total: Some(0) }) };
+        let Envelope::Success(mut envelope) = open(answer)? else {
+            return Ok(Self { rows: Vec::new(), total: Some(0) });
+        };
         let total = envelope.remove("totalCount").and_then(|total| serde_json::from_value::<Text>(total).ok());
         let total = total.and_then(|total| parse::count(total.as_str()).value()?.as_whole());
         match envelope.remove("details") {
@@ -124,8 +126,8 @@ fn request(access: &Access, day: Date, span: &Range<u8>, number: u64) -> Result<
         day.at(23, 59, 59, 0)
     };
     let stamp = |at: jiff::civil::DateTime| at.strftime("%Y-%m-%d %H:%M:%S").to_string();
-    let mut request = access
-        .v2("/ca_reports/fetchCdrByPagination", &[("fromDate", &stamp(from)), ("toDate", &stamp(last))])?;
+    let mut request =
+        access.v2("/ca_reports/fetchCdrByPagination", &[("fromDate", &stamp(from)), ("toDate", &stamp(last))])?;
     let (number, size) = (number.to_string(), PAGE.to_string());
     request.url.query_pairs_mut().append_pair("pageNo", &number).append_pair("pageSize", &size);
     Ok(request)
