@@ -16,26 +16,28 @@
 //! who knows all its legs can say which that is, and whether one was answered. So a request reaches [`chunk::MARGIN`]
 //! windows beyond those that it is for, into the neighbouring day too, and only calls with a leg in the inner windows are
 //! counted. Legs of one call that begin further apart than that may count as two calls if their campaigns differ. The
-//! first windows of a day wait for 03:00 with their calls, as their first legs may stand on yesterday.
+//! first windows of a day wait for 03:00 with their calls, as their first legs may stand on yesterday. While pages are read
+//! a call may come of which one leg belongs on a page that was read before: where the list has grown, calls that are seen
+//! for the first time wait for the next look, and their windows with them.
 
 mod chunk;
 mod pages;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures_util::future::BoxFuture;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::INTERVAL;
 use super::api::Access;
 use super::cdr::bulk;
 use super::queue::{Pace, READY_HOUR, ready_hour};
-use super::{INTERVAL, cdr};
 use crate::client::{Client, Lane};
 use crate::failure::{Failure, Reason};
 use crate::ledger::calendar::day_of;
 use crate::ledger::windows::{DueWindows, Window};
-use crate::reading::Reading;
+use crate::reading::{CallId, Reading};
 use crate::settings::{RateLimit, ReportSettings, report_config};
 use crate::vendors::{Poll, Report};
 use chunk::{Chunk, Density};
@@ -57,6 +59,8 @@ pub(super) struct CallRecords {
     density: Density,
     /// Whether a poll has shown the present since the start.
     begun: bool,
+    /// Calls that wait for the next look.
+    waiting: BTreeSet<(Date, CallId)>,
 }
 
 impl CallRecordsReport {
@@ -67,7 +71,7 @@ impl CallRecordsReport {
 
 impl CallRecords {
     pub(super) fn new(access: Access, lane: Lane, zone: TimeZone, pace: Pace, settings: ReportSettings) -> Self {
-        Self { access, lane, zone, pace, settings, density: Density::default(), begun: false }
+        Self { access, lane, zone, pace, settings, density: Density::default(), begun: false, waiting: BTreeSet::new() }
     }
 
     /// What is due, without the first windows of today while yesterday cannot be read. The first poll brings the present
@@ -92,12 +96,13 @@ impl CallRecords {
         pages: &mut Pages,
         reading: &mut Reading,
     ) -> Result<Found, Failure> {
-        let mut whole = true;
+        let (mut whole, mut grown) = (true, false);
         let mut rows = BTreeMap::new();
         for (day, span) in chunk.queries(today) {
             let most = (day == chunk.day && chunk.may_split()).then_some(chunk::MOST_ROWS);
             match pages.read(&self.access, client, &self.lane, day, &span, most, &mut rows).await? {
                 Seen::Whole => {}
+                Seen::Grown => grown = true,
                 Seen::Shifting => whole = false,
                 Seen::TooMany(total) => {
                     self.density.learn_total(day, &span, total);
@@ -111,14 +116,24 @@ impl CallRecords {
         if listed.legs() == 0 && listed.rejected > 0 {
             return Ok(Found::Unreadable);
         }
+        // Of a call of which a leg may have slipped through nothing is said, and its windows are read again.
+        let (waiting, mut unsure) = (&mut self.waiting, BTreeSet::new());
+        let may_count = |id: &CallId, windows: &[Window]| {
+            let inner = windows.iter().any(|window| chunk.holds(*window));
+            let first_seen = grown && inner && waiting.insert((chunk.day, id.clone()));
+            if first_seen {
+                unsure.extend(windows.iter().copied());
+            }
+            whole && inner && !first_seen
+        };
+        bulk::count(&listed, may_count, reading);
         if whole {
             let legs = listed.starts().map(|start| (start.date(), start.time()));
             self.density.learn(chunk.day, &chunk.span, legs);
-            reading.windows.extend(chunk.core.clone().map(|place| (chunk.day, place)));
+            let windows = chunk.core.clone().map(|place| (chunk.day, place));
+            reading.windows.extend(windows.filter(|window| !unsure.contains(window)));
         }
         reading.read += 1;
-        // Of a call of which a leg may have slipped through nothing is said.
-        cdr::bulk::count(&listed, |window: Window| whole && chunk.holds(window), reading);
         Ok(if whole { Found::Read } else { Found::Shifting })
     }
 }
@@ -141,7 +156,9 @@ impl Report for CallRecords {
             let (due, today) = (self.due(&poll), day_of(poll.now, &self.zone));
             // One is left for what comes between.
             let room = self.pace.requests.saturating_sub(1).max(1);
-            self.density.forget_before(poll.calls.windows.closed_through);
+            let closed = poll.calls.windows.closed_through;
+            self.density.forget_before(closed);
+            self.waiting.retain(|(day, _)| closed.is_none_or(|closed| *day > closed));
             let mut reading = Reading::default();
             let mut pages = Pages::default();
             let mut queue: VecDeque<Chunk> = chunk::plan(&due, &self.density, room).into();

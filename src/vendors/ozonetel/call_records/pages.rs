@@ -29,6 +29,8 @@ pub(super) struct Pages {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Whole,
+    /// All that there was at first; of a call that came meanwhile perhaps only some of its legs.
+    Grown,
     /// Something may have slipped through.
     Shifting,
     /// The first page says that there are so many rows, and nothing was kept.
@@ -96,8 +98,11 @@ impl Pages {
             }
             let all = !twice && first.is_none_or(|total| this_pass.len() as u64 >= total);
             seen.append(&mut this_pass);
-            if all || pass > 0 && seen.len() == known {
+            if pass > 0 && seen.len() == known || all && first == last {
                 return Ok(Seen::Whole);
+            }
+            if all {
+                return Ok(Seen::Grown);
             }
         }
         Ok(Seen::Shifting)

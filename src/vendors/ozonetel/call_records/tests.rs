@@ -166,9 +166,33 @@ async fn rows_that_come_while_pages_are_read_push_the_others_on() {
     });
     let reading = scene.poll("2026-11-20T10:06:00").await.unwrap();
     assert_eq!(scene.asked().len(), 3, "what is pushed on comes twice, and nothing is missed");
-    assert!(!reading.windows.is_empty());
+    let quiet = reading.windows.iter().filter(|(_, place)| (2..36).contains(place)).count();
+    assert_eq!((reading.windows.len(), quiet), (34, 34), "windows with calls are read again");
     let seen = sum(&reading, Family::AgentOutbound);
     assert!(seen >= 1200.0, "{seen}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_legs_come_before_and_behind_the_reader_waits_for_the_next_look() {
+    let calls = Calls::new(Mutex::new(many(900, "2026-11-20T09:00:00", 3)));
+    let shared = Arc::clone(&calls);
+    let queue =
+        json!({"CallID": "5", "Type": "Inbound", "Status": "Unanswered", "AgentID": "", "TalkTime": "00:00:00"});
+    let talk = json!({"CallID": "5", "Type": "Inbound", "Status": "Answered"});
+    let mut scene = Scene::new(move |asked| {
+        let mut calls = shared.lock().unwrap();
+        if asked.url.query().is_some_and(|query| query.contains("pageNo=2")) && calls.len() == 900 {
+            // One belongs on the page that was just read, the other on the one to come.
+            calls.extend([leg(51, "2026-11-20T09:10:01", &queue), leg(52, "2026-11-20T09:30:01", &talk)]);
+        }
+        list(&calls, asked)
+    });
+    let first = scene.poll("2026-11-20T10:00:00").await.unwrap();
+    assert_eq!((sum(&first, Family::CampaignUnanswered), sum(&first, Family::CampaignAnswered)), (0.0, 0.0));
+    assert_eq!(sum(&first, Family::CampaignOutbound), 0.0, "all wait: nobody knows which of them came meanwhile");
+    let second = scene.poll("2026-11-20T10:05:00").await.unwrap();
+    assert_eq!((sum(&second, Family::CampaignUnanswered), sum(&second, Family::CampaignAnswered)), (0.0, 1.0));
+    assert_eq!(sum(&second, Family::CampaignOutbound), 900.0);
 }
 
 #[tokio::test(start_paused = true)]

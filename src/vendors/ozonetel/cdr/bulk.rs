@@ -59,11 +59,16 @@ pub(in crate::vendors::ozonetel) fn assemble(rows: impl Iterator<Item = Value>) 
     listed
 }
 
-/// Adds the figures of all legs, and those of the calls that have a leg in a window that is read for its own sake.
-pub(in crate::vendors::ozonetel) fn count(listed: &Listed, inner: impl Fn(Window) -> bool, reading: &mut Reading) {
+/// Adds the figures of all legs, and those of the calls of which `may_count` says so, by the windows of their legs.
+pub(in crate::vendors::ozonetel) fn count(
+    listed: &Listed,
+    mut may_count: impl FnMut(&CallId, &[Window]) -> bool,
+    reading: &mut Reading,
+) {
     for (id, legs) in &listed.calls {
         legs.iter().for_each(|leg| leg.count(reading));
-        if legs.iter().any(|leg| inner((leg.day, window_at(leg.start.time())))) {
+        let windows: Vec<_> = legs.iter().map(|leg| (leg.day, window_at(leg.start.time()))).collect();
+        if may_count(id, &windows) {
             count_call(id, &legs.iter().collect::<Vec<_>>(), reading);
         }
     }
