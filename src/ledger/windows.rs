@@ -85,7 +85,7 @@ impl Windows {
         let ready = now >= ready_at(today, ready_hour, zone);
         for day in self.open_days(today) {
             let in_hole = !ready && day.tomorrow().is_ok_and(|next| next == today);
-            if day < today && (in_hole || self.is_beyond(day, now, zone, settings)) {
+            if day < today && (in_hole || is_beyond(day, now, zone, settings)) {
                 continue;
             }
             for place in 0..PER_DAY {
@@ -132,7 +132,7 @@ impl Windows {
         let mut lost = 0;
         for day in self.open_days(today).filter(|day| *day < today) {
             let end = end_of(day, zone).as_second();
-            let beyond = self.is_beyond(day, now, zone, settings);
+            let beyond = is_beyond(day, now, zone, settings);
             let least = if beyond { end } else { end.saturating_add(seconds(settings.settle)) };
             let read = self.read.get(&day);
             let whole = (0..PER_DAY).all(|place| read.and_then(|read| read.get(&place)).is_some_and(|at| *at >= least));
@@ -157,10 +157,10 @@ impl Windows {
         let first = self.closed_through.map_or(Some(today), |closed| closed.tomorrow().ok());
         std::iter::successors(first, |day| day.tomorrow().ok()).take_while(move |day| *day <= today)
     }
+}
 
-    fn is_beyond(&self, day: Date, now: Timestamp, zone: &TimeZone, settings: &ReportSettings) -> bool {
-        now.duration_since(end_of(day, zone)) > signed(settings.backfill)
-    }
+fn is_beyond(day: Date, now: Timestamp, zone: &TimeZone, settings: &ReportSettings) -> bool {
+    now.duration_since(end_of(day, zone)) > signed(settings.backfill)
 }
 
 fn seconds(duration: std::time::Duration) -> i64 {

@@ -192,9 +192,8 @@ impl Api for CloudAgent {
         let method = &asked.head.method;
         match asked.path() {
             AHT_V2 if method == Method::POST => self.aht_v2(asked),
-            AHT_V2 if method != Method::GET => Reply::wrong_method("GET, POST"),
             SUMMARY if method == Method::POST => self.summary(asked),
-            SUMMARY if method != Method::GET => Reply::wrong_method("GET, POST"),
+            AHT_V2 | SUMMARY if method != Method::GET => Reply::wrong_method("GET, POST"),
             TOKEN if method != Method::POST => Reply::wrong_method("POST"),
             AHT_V1 | CDR_V1 | CDR_V2 | PAGES if method != Method::GET => Reply::wrong_method("GET"),
             AHT_V1 => self.aht_v1(asked),

@@ -309,9 +309,9 @@ async fn a_new_token_kills_the_old_and_ten_are_made_in_an_hour() {
     assert_eq!(ask(&second).await.0, 200);
     clock.set(clock.now() + SignedDuration::from_mins(60));
     assert_eq!(ask(&second).await, refused("Token Expired"));
-    let mut made = 2;
+    let mut tokens = 2;
     while make().await.is_some() {
-        made += 1;
+        tokens += 1;
     }
-    assert_eq!(made, 10);
+    assert_eq!(tokens, 10);
 }

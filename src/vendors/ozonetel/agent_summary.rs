@@ -60,6 +60,9 @@ const COUNTERS: [(Family, Option<&str>); 6] = [
     (Family::AgentLogin, None),
 ];
 
+/// In one mode of one day, with room for a day of twenty-five hours.
+const LONGEST: Amount = Amount::whole(25 * 3600);
+
 /// The sums of one agent's modes; a time that the vendor leaves out is no figure.
 #[derive(Debug, Default, PartialEq)]
 struct Agent {
@@ -204,8 +207,6 @@ impl Row {
         if !is_nothing(date) && Date::strptime("%Y-%m-%d", date).ok()? != day {
             return None;
         }
-        // In one mode of one day, with room for a day of twenty-five hours.
-        const LONGEST: Amount = Amount::whole(25 * 3600);
         let times = [
             &self.total_busy_time,
             &self.total_dial_time,

@@ -66,7 +66,9 @@ pub(in crate::vendors::ozonetel) fn count(
     reading: &mut Reading,
 ) {
     for (id, legs) in &listed.calls {
-        legs.iter().for_each(|leg| leg.count(reading));
+        for leg in legs {
+            leg.count(reading);
+        }
         let windows: Vec<_> = legs.iter().map(|leg| (leg.day, window_at(leg.start.time()))).collect();
         if may_count(id, &windows) {
             count_call(id, &legs.iter().collect::<Vec<_>>(), reading);
