@@ -116,9 +116,7 @@ async fn shows(running: &Running, sheet: &Sheet) {
     assert!(sheet.values().filter(|value| **value > 0.0).count() > 50);
     let page = running.until("the truth", |page| differences(sheet, &page.text).is_empty());
     let page = tokio::time::timeout(std::time::Duration::from_secs(30), page).await;
-    if page.is_err() {
-        panic!("{}", differences(sheet, &running.page().await.text));
-    }
+    assert!(page.is_ok(), "{}", differences(sheet, &running.page().await.text));
 }
 
 fn differences(sheet: &Sheet, page: &str) -> String {
@@ -174,7 +172,7 @@ async fn lists_of_calls_and_agents_days_over_midnight_with_a_token() {
         shows(&running, &sheet).await;
     }
     let page = running.page().await;
-    assert_eq!(page.sum("lost_days_total", &[]) + page.sum("rejected_records_total", &[]), 0.0);
+    assert!(page.sum("lost_days_total", &[]) + page.sum("rejected_records_total", &[]) < 1.0);
     // The vendor's clock leapt: each token but the first was made because the one before had died.
     assert_eq!(simulator.log(Vendor::Ozonetel).of("generateToken").len(), 4);
     running.stop().await;

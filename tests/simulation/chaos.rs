@@ -93,12 +93,13 @@ impl Setting {
         };
         let start = (0..48).map(|half| midnight + SignedDuration::from_mins(half * 30)).find(quiet).unwrap_or(midnight);
         let long_outages = dice.percent(25);
+        let turmoil = SignedDuration::from_hours(
+            if dice.percent(8) { dice.between(300, 500) } else { dice.between(20, 72) }.cast_signed(),
+        );
         Self {
             zone,
             start: start + dice.seconds(0, 599),
-            turmoil: SignedDuration::from_hours(
-                if dice.percent(8) { dice.between(300, 500) } else { dice.between(20, 72) }.cast_signed(),
-            ),
+            turmoil,
             intervals: [
                 dice.between(1500, 7200),
                 dice.between(1800, 7200),
@@ -108,7 +109,7 @@ impl Setting {
             ],
             failures: dice.between(0, 25),
             long_outages,
-            ozonetel: Choice::of(seed),
+            ozonetel: Choice::of(seed, turmoil),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use contact_center_exporter::health::{ReportHealth, ReportId};
 use contact_center_exporter::simulator::Vendor;
 use contact_center_exporter::simulator::truth::{Call, Truth};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Sheet, count_calls, first_midnight};
 use crate::chaos::{Dice, Setting, india};
@@ -21,14 +21,20 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    pub(crate) fn of(seed: u64) -> Self {
+    /// Pages of hundreds of rows take longer than all else in a story: few stories have them, and none of the long ones.
+    pub(crate) fn of(seed: u64, turmoil: SignedDuration) -> Self {
         let mut dice = Dice::of(&[seed, 21]);
-        Self { records: dice.percent(25), summary: dice.percent(30), token: dice.percent(25) }
+        let share = std::env::var("RECORDS").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+        Self {
+            records: dice.percent(share) && turmoil < SignedDuration::from_hours(100),
+            summary: dice.percent(30),
+            token: dice.percent(25),
+        }
     }
 
     /// The account's authentication and reports.
     pub(crate) fn yml(self, interval: u64) -> String {
-        let common = format!("interval: {interval}s, stale_after: 400h");
+        let common = format!("interval: {}s, stale_after: 400h", if self.records { interval * 2 } else { interval });
         let mut yml = format!("      auth: {}\n      reports:\n", if self.token { "token" } else { "api_key" });
         // Written faster than the vendor allows: what is read last should be read at one moment.
         let calls = if self.records {
