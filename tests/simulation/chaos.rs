@@ -93,12 +93,13 @@ impl Setting {
         };
         let start = (0..48).map(|half| midnight + SignedDuration::from_mins(half * 30)).find(quiet).unwrap_or(midnight);
         let long_outages = dice.percent(25);
+        let start = start + dice.seconds(0, 599);
         let turmoil = SignedDuration::from_hours(
             if dice.percent(8) { dice.between(300, 500) } else { dice.between(20, 72) }.cast_signed(),
         );
         Self {
             zone,
-            start: start + dice.seconds(0, 599),
+            start,
             turmoil,
             intervals: [
                 dice.between(1500, 7200),

@@ -246,7 +246,12 @@ impl Stage {
         let zones = [jiff::tz::TimeZone::UTC, self.setting.zone.clone(), india()];
         let settled_at = self.now() + HOUR * 32;
         // Not while yesterday may still be incomplete anywhere.
-        let awkward = |now: Timestamp| zones.iter().any(|zone| zone.to_datetime(now).hour() < 4);
+        let india_is_early = |now: Timestamp| (0..8).contains(&india().to_datetime(now).hour());
+        let lists = self.setting.ozonetel.records || self.setting.ozonetel.summary;
+        let awkward = |now: Timestamp| {
+            // Yesterday is read at the first poll after three, which may be hours later.
+            zones.iter().any(|zone| zone.to_datetime(now).hour() < 4) || lists && india_is_early(now)
+        };
         while self.now() < settled_at || awkward(self.now()) {
             tokio::time::sleep(Duration::from_mins(50)).await;
             self.scrape(&boot.site)?;
