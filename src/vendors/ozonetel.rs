@@ -21,6 +21,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+use crate::ledger::calendar::rereads;
 use crate::settings::{AccountSettings, Problems, RateLimit, ReportSettings, SecretSource, SetupError, account_config};
 use crate::vendors::{Calendar, ReportSetup};
 use crate::vendors::{PlanRow, Setup};
@@ -256,25 +257,31 @@ impl crate::vendors::Account for Account {
                 quota: None,
             }
         });
-        let row = |report, api, settings: ReportSettings, documented| PlanRow {
+        let row = |report, api, settings: ReportSettings, documented, rereads| PlanRow {
             report,
             api,
             interval: settings.interval,
             requests: Some(1),
+            rereads,
             limit: Some(self.limit(&settings, documented)),
             quota: None,
         };
         // At least: what a busy day adds is said in the documents.
         let records = self.reports.call_records.as_ref().map(|report| {
-            row(CallRecordsReport::NAME, CallRecordsReport::API, report.settings(), CallRecordsReport::LIMIT)
+            let settings = report.settings();
+            // A past day is read in two parts, each with the edge of its neighbour.
+            let rereads = 4 * rereads(&settings);
+            row(CallRecordsReport::NAME, CallRecordsReport::API, settings, CallRecordsReport::LIMIT, rereads)
         });
         let summary = self.reports.agent_summary.as_ref().map(|report| {
-            row(AgentSummaryReport::NAME, AgentSummaryReport::API, report.settings(), AgentSummaryReport::LIMIT)
+            let settings = report.settings();
+            let rereads = rereads(&settings);
+            row(AgentSummaryReport::NAME, AgentSummaryReport::API, settings, AgentSummaryReport::LIMIT, rereads)
         });
         let mut rows: Vec<_> = aht.into_iter().chain(calls).chain(records).chain(summary).collect();
         if self.auth == Auth::Token && !rows.is_empty() {
             let interval = token::LIFE;
-            rows.push(PlanRow { interval, ..row("auth", TOKEN_API, token_settings(), token::LIMIT) });
+            rows.push(PlanRow { interval, ..row("auth", TOKEN_API, token_settings(), token::LIMIT, 0) });
         }
         rows
     }

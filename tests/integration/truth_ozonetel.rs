@@ -91,21 +91,20 @@ fn count(sheet: &mut Sheet, agent: &Agent, calls: &[Call], now: i64) {
 
 fn states(sheet: &mut Sheet, truth: &Truth, from: i64, to: i64) {
     for agent in truth.agents(Vendor::Ozonetel) {
-        let [mut states, rest] = truth.states(Vendor::Ozonetel, agent.index, &(from..to + 1));
-        states += rest;
+        let states = truth.states_in(Vendor::Ozonetel, agent.index, from..to + 1);
         let labels = format!("agent=\"{}\"", agent.key);
-        add(sheet, "agent_login_seconds_total", &labels, states.login());
+        add(sheet, "agent_login_seconds_total", &labels, states.login);
         for (state, seconds) in [
             ("ready", states.ready),
-            ("talking", states.talking),
+            ("talking", states.inbound + states.outbound),
             ("ringing", states.ringing),
             ("after_call_work", states.after_call_work),
-            ("not_ready", states.not_ready),
+            ("not_ready", states.paused),
         ] {
             add(sheet, "agent_state_seconds_total", &format!("{labels},state=\"{state}\""), seconds);
         }
         let info = format!("{labels},agent_name=\"{}\",agent_id=\"{}\"", agent.name, agent.number);
-        if states.login() > 0 {
+        if states.login > 0 {
             add(sheet, "agent_info", &info, 1);
         }
     }

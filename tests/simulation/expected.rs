@@ -1,9 +1,9 @@
 //! What every counter must show in the end, from the truth alone: nothing here knows how vendors write it or how the
 //! program reads it.
 
+pub(crate) mod ozonetel;
 pub(crate) mod voximplant;
 pub(crate) mod wolkvox;
-pub(crate) mod ozonetel;
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -64,16 +64,15 @@ pub(super) fn bulk(sheet: &mut Sheet, truth: &Truth, setting: &Setting, reports:
             count_calls(sheet, agent, &calls, now);
         }
         if setting.ozonetel.summary {
-            let [mut states, rest] = truth.states(Vendor::Ozonetel, agent.index, &(from..read_at("agent_summary") + 1));
-            states += rest;
+            let states = truth.states_in(Vendor::Ozonetel, agent.index, from..read_at("agent_summary") + 1);
             let labels = format!("vendor=\"ozonetel\",account=\"a\",agent=\"{}\"", agent.key);
-            sheet.add("agent_login_seconds_total", &labels, states.login());
+            sheet.add("agent_login_seconds_total", &labels, states.login);
             for (state, seconds) in [
                 ("after_call_work", states.after_call_work),
-                ("not_ready", states.not_ready),
+                ("not_ready", states.paused),
                 ("ready", states.ready),
                 ("ringing", states.ringing),
-                ("talking", states.talking),
+                ("talking", states.inbound + states.outbound),
             ] {
                 sheet.add("agent_state_seconds_total", &format!("{labels},state=\"{state}\""), seconds);
             }
