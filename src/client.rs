@@ -38,6 +38,7 @@ const LATE_DAY_PAUSE: SignedDuration = SignedDuration::from_mins(15);
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
 /// A request, with everything in it that must not print.
+#[derive(Clone)]
 pub struct Request {
     /// Method.
     pub method: Method,

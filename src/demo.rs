@@ -139,6 +139,14 @@ vendors:
       reports:
         average_handling_time: {{ interval: 5s, agents: {}, campaigns: {} }}
         call_details: {{ interval: 2s, ucid_file: ucids.txt }}
+        agent_summary: {{ interval: 2s }}
+    - account: sales-in
+      base_url: {}
+      user_name: {user_name}
+      api_key_file: api_key
+      rate_limit: 3000/1m
+      reports:
+        call_records: {{ interval: 5s }}
   wolkvox:
     - account: ventas-co
       base_url: {}
@@ -168,6 +176,7 @@ vendors:
         simulator.url(Vendor::Ozonetel),
         list(agents),
         list(campaigns),
+        simulator.url(Vendor::Ozonetel),
         simulator.url(Vendor::Wolkvox),
         simulator.url(Vendor::Huawei),
         simulator.url(Vendor::Voximplant),

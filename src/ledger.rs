@@ -11,6 +11,7 @@ pub mod names;
 pub mod redb;
 pub mod slot;
 pub mod store;
+pub mod windows;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,6 +32,7 @@ use entity::EntityState;
 use names::{AgentNames, HashKey};
 use slot::Slot;
 use store::{Store, StoreError, Writes};
+use windows::Windows;
 
 /// The format of the file; a newer one is refused.
 const FORMAT: u32 = 1;
@@ -66,6 +68,7 @@ pub struct Book {
     unsaved: bool,
     meta: Meta,
     calls: Calls,
+    turn: Turn,
     /// When past days were last asked for, in seconds since the epoch.
     tried: BTreeMap<Date, i64>,
 }
@@ -77,6 +80,14 @@ struct Meta {
     last_success: Option<i64>,
     /// How its agents are named.
     naming: u64,
+}
+
+/// Which report counts the calls of an account, and what it has read of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Turn {
+    /// Empty in states of before there were two.
+    report: String,
+    windows: Windows,
 }
 
 /// What a transaction found.
@@ -140,6 +151,7 @@ impl Ledger {
             unsaved: false,
             meta: Meta { naming, ..Meta::default() },
             calls: Calls::new(self.key.clone()),
+            turn: Turn::default(),
             tried: BTreeMap::new(),
             prefix,
         };
@@ -196,6 +208,7 @@ impl Book {
         for (key, value) in shared.store.read(&self.prefix)? {
             match &key[self.prefix.len()..] {
                 "meta" => self.meta = codec::decode(&value).map_err(damaged)?,
+                "turn" => self.turn = codec::decode(&value).map_err(damaged)?,
                 "calls" => self.calls = Calls::decode(self.ledger.key.clone(), &value).map_err(damaged)?,
                 _ => entities.extend(shared.codes.decode_entities(&value).map_err(damaged)?),
             }
@@ -227,6 +240,34 @@ impl Book {
         Ok(())
     }
 
+    /// Says which report counts the calls from now on. Where another one did, it begins with the next local day: what that one
+    /// has counted of today it may know by other names.
+    pub fn take_turn(&mut self, report: &str, calendar: &Calendar, now: Timestamp) -> Result<(), StoreError> {
+        let Some(zone) = calendar.calls() else { return Ok(()) };
+        // States of before there were two are call_details'.
+        let old = self.turn.report.is_empty() && self.meta.last_success.is_some();
+        let before = if old { "call_details" } else { &self.turn.report };
+        if before == report {
+            return Ok(());
+        }
+        let first = before.is_empty();
+        let mut turn = Turn { report: report.to_owned(), ..self.turn.clone() };
+        if !first {
+            turn.windows.hand_over(now, zone);
+            self.ledger.commit(vec![(format!("{}turn", self.prefix), Some(codec::encode(&turn)))])?;
+            let since = turn.windows.since.map(tracing::field::display);
+            tracing::info!(
+                vendor = self.vendor,
+                account = self.account,
+                report,
+                since,
+                "another report counts the calls from the next day on"
+            );
+        }
+        self.turn = turn;
+        Ok(())
+    }
+
     fn chunk_key(&self, chunk: usize) -> String {
         format!("{}e{chunk:02x}", self.prefix)
     }
@@ -234,8 +275,8 @@ impl Book {
     /// The days that a poll at `now` has to read. A past day that is asked for in vain is asked for again in an hour, as one
     /// that was read is: a day that always fails must not cost as much as today.
     pub fn due(&mut self, now: Timestamp, calendar: &Calendar, settings: &ReportSettings) -> calendar::Due {
-        let Calendar::Days { zone } = calendar else { return calendar::Due::default() };
-        let mut due = self.meta.days.due(now, zone, settings);
+        let Some(zone) = calendar.days() else { return calendar::Due::default() };
+        let mut due = calendar.without_moving(self.meta.days.due(now, zone, settings), now);
         let today = calendar::day_of(now, zone);
         let (tried, now) = (&mut self.tried, now.as_second());
         tried.retain(|_, at| (0..calendar::REREAD).contains(&(now - *at)));
@@ -251,7 +292,7 @@ impl Book {
 
     /// The calls that are known.
     pub fn queue(&self) -> CallQueue {
-        self.calls.queue()
+        self.calls.queue(self.turn.windows.clone())
     }
 
     /// How many calls wait for their figures, and since when the oldest does.
@@ -297,17 +338,24 @@ impl Book {
         self.unsaved = true;
         let mut touched = Touched::default();
         applied.revisions = self.count(reading, now, calendar, &mut touched);
-        if let Calendar::Days { zone } = calendar {
+        if let Some(zone) = calendar.days() {
             meta.days.read(&reading.days, due, now, zone, settings);
             applied.lost_days = due.lost.len() as u64;
         }
-        self.fold(now, calendar, &meta, &mut touched);
+        let mut turn = self.turn.clone();
+        if let Calendar::Records { zone } = calendar {
+            applied.lost_days = turn.windows.keep(&reading.windows, now, zone, settings);
+        }
+        self.fold(now, calendar, &meta, &turn.windows, &mut touched);
         let mut calls = self.calls.clone();
         let calls_changed = calls.update(&reading.calls, &reading.listed, now.as_second());
 
         let mut writes = self.encode(&touched);
         if calls_changed {
             writes.push((format!("{}calls", self.prefix), Some(calls.encode())));
+        }
+        if turn != self.turn {
+            writes.push((format!("{}turn", self.prefix), Some(codec::encode(&turn))));
         }
         writes.push((format!("{}meta", self.prefix), Some(codec::encode(&meta))));
         if let Err(error) = self.ledger.commit(writes) {
@@ -318,6 +366,7 @@ impl Book {
             return Err(error);
         }
         self.unsaved = false;
+        self.turn = turn;
         self.meta = meta;
         self.calls = calls;
         Ok(applied)

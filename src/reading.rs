@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::failure::{Failure, Reason};
+use crate::ledger::windows::Window;
 
 /// Whom a figure is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +112,8 @@ pub struct Reading {
     pub rejected: u64,
     /// Days of which the whole was read.
     pub days: Vec<Date>,
+    /// Windows of days of which the whole was read (call_records).
+    pub windows: Vec<Window>,
     /// What became of calls that were asked for (call_details).
     pub calls: Vec<CallUpdate>,
     /// The calls that the operator's source lists now: a finished one is remembered as long as it is listed.

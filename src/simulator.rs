@@ -68,6 +68,8 @@ pub struct Options {
     pub chaos: f64,
     /// How long each answer takes.
     pub latency: Duration,
+    /// Whether Ozonetel's v2 APIs want a token (the account's API authentication).
+    pub ozonetel_token: bool,
     /// Wolkvox licences; 1000 requests a day each.
     pub wolkvox_licences: u32,
     /// The zone of the Wolkvox tenant.
@@ -195,6 +197,7 @@ impl Options {
             limits: Some(1.0),
             chaos: 0.0,
             latency: Duration::ZERO,
+            ozonetel_token: false,
             wolkvox_licences: 1,
             // Bogota has kept this offset since 1993.
             wolkvox_zone: TimeZone::fixed(jiff::tz::offset(-5)),

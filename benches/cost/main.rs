@@ -9,6 +9,7 @@
 mod huawei;
 mod ledger;
 mod memory;
+mod ozonetel;
 mod processes;
 mod requests;
 mod simulators;
@@ -69,6 +70,9 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if wanted("wolkvox") {
         rows.extend(wolkvox::measure()?);
+    }
+    if wanted("ozonetel") {
+        rows.extend(ozonetel::measure()?);
     }
     println!("\n{:<44} {:>16} {:>22}  requirement", "median", "exporter", "beside it");
     for Row { what, ours, theirs, verdict, met } in &rows {

@@ -158,7 +158,9 @@ impl Fleet {
         let id = ReportId { vendor, account: account.as_str().into(), report: setup.name };
         // The call reports of one account count the same calls, whichever of them is configured.
         let calls = matches!(setup.calendar, Calendar::Calls { .. });
-        let book = ledger.book(vendor, account, if calls { "calls" } else { setup.name }, names.clone())?;
+        let name = if setup.calendar.calls().is_some() { "calls" } else { setup.name };
+        let mut book = ledger.book(vendor, account, name, names.clone())?;
+        book.take_turn(setup.name, &setup.calendar, clock.now())?;
         health.register(&id, setup.settings.interval, book.last_success());
         if calls {
             let (calls, oldest) = book.backlog();

@@ -20,8 +20,20 @@ pub enum Calendar {
         /// Where the vendor's day begins.
         zone: TimeZone,
     },
+    /// The same of a vendor that moves yesterday's figures elsewhere after midnight.
+    MovedDays {
+        /// Where the vendor's day begins.
+        zone: TimeZone,
+        /// Yesterday is not asked for before this hour.
+        ready_hour: i8,
+    },
     /// Single calls, by id.
     Calls {
+        /// Where the vendor's day begins.
+        zone: TimeZone,
+    },
+    /// All calls, in windows of local days ([`super::windows`]).
+    Records {
         /// Where the vendor's day begins.
         zone: TimeZone,
     },
@@ -69,6 +81,43 @@ pub fn end_of(day: Date, zone: &TimeZone) -> Timestamp {
         .ok()
         .and_then(|next| next.to_zoned(zone.clone()).ok())
         .map_or(Timestamp::MAX, |next| next.timestamp())
+}
+
+/// The instant of a local hour; where it does not exist, the one after the gap.
+pub fn ready_at(day: Date, hour: i8, zone: &TimeZone) -> Timestamp {
+    zone.to_ambiguous_timestamp(day.at(hour, 0, 0, 0)).compatible().unwrap_or(Timestamp::MAX)
+}
+
+impl Calendar {
+    /// The zone of daily totals.
+    pub fn days(&self) -> Option<&TimeZone> {
+        match self {
+            Self::Days { zone } | Self::MovedDays { zone, .. } => Some(zone),
+            Self::Present | Self::Calls { .. } | Self::Records { .. } => None,
+        }
+    }
+
+    /// The zone of the days of single calls.
+    pub fn calls(&self) -> Option<&TimeZone> {
+        match self {
+            Self::Calls { zone } | Self::Records { zone } => Some(zone),
+            Self::Present | Self::Days { .. } | Self::MovedDays { .. } => None,
+        }
+    }
+
+    /// The day that cannot be asked for yet, if there is one.
+    pub(super) fn moving(&self, now: Timestamp) -> Option<Date> {
+        let Self::MovedDays { zone, ready_hour } = self else { return None };
+        let today = day_of(now, zone);
+        today.yesterday().ok().filter(|_| now < ready_at(today, *ready_hour, zone))
+    }
+
+    /// Takes out what cannot be asked for yet.
+    pub(super) fn without_moving(&self, mut due: Due, now: Timestamp) -> Due {
+        let moving = self.moving(now);
+        due.days.retain(|day| Some(*day) != moving);
+        due
+    }
 }
 
 impl Days {
@@ -130,7 +179,7 @@ impl Days {
     }
 }
 
-fn signed(duration: std::time::Duration) -> SignedDuration {
+pub(super) fn signed(duration: std::time::Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
@@ -229,6 +278,24 @@ mod tests {
         let due = days.due(now, &TimeZone::UTC, &settings());
         days.read(&[date(2026, 3, 11)], &due, now, &TimeZone::UTC, &settings());
         assert_eq!(days.due(at("2026-03-11T07:05:00Z"), &TimeZone::UTC, &settings()).days[0], date(2026, 3, 10));
+    }
+
+    #[test]
+    fn yesterday_is_left_alone_while_the_vendor_moves_it() {
+        let zone = TimeZone::get("Asia/Kolkata").unwrap();
+        let calendar = Calendar::MovedDays { zone: zone.clone(), ready_hour: 3 };
+        let mut days = Days::default();
+        poll(&mut days, "2026-03-10T12:00:00Z", &zone);
+        let (yesterday, today) = (date(2026, 3, 10), date(2026, 3, 11));
+        for (now, due) in [
+            ("2026-03-10T18:29:59Z", vec![yesterday]),
+            ("2026-03-10T18:30:00Z", vec![today]),
+            ("2026-03-10T21:29:59Z", vec![today]),
+            ("2026-03-10T21:30:00Z", vec![yesterday, today]),
+        ] {
+            let found = calendar.without_moving(days.due(at(now), &zone, &settings()), at(now));
+            assert_eq!(found.days, due, "{now}");
+        }
     }
 
     #[test]

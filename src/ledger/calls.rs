@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::names::HashKey;
+use super::windows::Windows;
 use crate::reading::{CallId, CallUpdate, PendingCall};
 
 /// A finished call is remembered this long after it was last listed: twice what any vendor keeps.
@@ -18,6 +19,8 @@ const REMEMBER_SECONDS: i64 = 30 * 86_400;
 pub struct CallQueue {
     /// Those still to be asked for.
     pub pending: Vec<PendingCall>,
+    /// What was read of days ([`super::calendar::Calendar::Records`]).
+    pub windows: Windows,
     done: Arc<BTreeMap<u64, i64>>,
     key: HashKey,
 }
@@ -49,7 +52,7 @@ impl CallQueue {
     pub fn new(pending: Vec<PendingCall>, done: impl IntoIterator<Item = CallId>) -> Self {
         let key = HashKey::new(b"");
         let done = done.into_iter().map(|id| (key.call(id.expose()), 0)).collect();
-        Self { pending, done: Arc::new(done), key }
+        Self { pending, windows: Windows::default(), done: Arc::new(done), key }
     }
 
     /// Whether the call was finished before.
@@ -88,9 +91,10 @@ impl Calls {
     }
 
     /// What a report may see.
-    pub(super) fn queue(&self) -> CallQueue {
+    pub(super) fn queue(&self, windows: Windows) -> CallQueue {
         CallQueue {
             pending: self.pending.values().cloned().collect(),
+            windows,
             done: Arc::clone(&self.done),
             key: self.key.clone(),
         }
@@ -155,10 +159,10 @@ mod tests {
         let day = 86_400;
         for today in 1..100 {
             calls.update(&[], &[CallId::new("1")], today * day);
-            assert!(calls.queue().is_done(&CallId::new("1")), "day {today}");
+            assert!(calls.queue(Windows::default()).is_done(&CallId::new("1")), "day {today}");
         }
         calls.update(&[], &[], 140 * day);
-        assert!(!calls.queue().is_done(&CallId::new("1")), "forgotten when nobody lists it any more");
+        assert!(!calls.queue(Windows::default()).is_done(&CallId::new("1")), "forgotten when nobody lists it any more");
         assert!(!format!("{calls:?}").contains("\"2\""));
     }
 }

@@ -15,6 +15,7 @@ use super::codec::Chunk;
 use super::entity::{EntityState, Key};
 use super::slot::Slot;
 use super::store::Writes;
+use super::windows::Windows;
 use super::{Book, CALL_DAYS, CHUNKS, DAY_SECONDS, FORGET_SECONDS, Meta, calendar};
 use crate::amount::Amount;
 use crate::reading::{Bucket, Entity, Figure, Observation, Reading};
@@ -36,6 +37,9 @@ struct Open<'a> {
     today: Option<Date>,
     /// Calls of this day and before are in the totals for good.
     last_settled: Option<Date>,
+    windows: &'a Windows,
+    /// Whether a day that is closed takes no more calls.
+    by_day: bool,
 }
 
 /// A walk along entities in their order.
@@ -52,7 +56,7 @@ impl Book {
     ) -> u64 {
         let today = now.as_second() - now.as_second().rem_euclid(DAY_SECONDS);
         let mut entities = std::mem::take(&mut self.entities);
-        let open = Open::new(&self.meta.days, now, calendar);
+        let open = Open::new(&self.meta.days, &self.turn.windows, now, calendar);
         let (mut fresh, mut revisions) = (Vec::new(), 0);
         let mut known = Walk::along(entities.iter_mut());
         let parts = self.parts(reading);
@@ -138,21 +142,27 @@ impl Book {
         match bucket {
             Bucket::Session => Some(Key::Session),
             Bucket::Day(day) => open.today.filter(|today| open.days.is_open(*day, *today)).map(|_| Key::Day(*day)),
-            Bucket::Call { day, id } => open
-                .last_settled
-                .filter(|settled| open.today.is_none() && day > settled)
-                .map(|_| Key::Call(*day, self.ledger.key.call(id.expose()))),
+            Bucket::Call { day, id } => {
+                open.takes_calls_of(*day).then(|| Key::Call(*day, self.ledger.key.call(id.expose())))
+            }
         }
     }
 
     /// Folds what is settled and drops whom the vendor has forgotten.
-    pub(super) fn fold(&mut self, now: Timestamp, calendar: &Calendar, meta: &Meta, touched: &mut Touched) {
-        let last_settled = Open::new(&meta.days, now, calendar).last_settled;
+    pub(super) fn fold(
+        &mut self,
+        now: Timestamp,
+        calendar: &Calendar,
+        meta: &Meta,
+        windows: &Windows,
+        touched: &mut Touched,
+    ) {
+        let open = Open::new(&meta.days, windows, now, calendar);
         let closed = meta.days.closed_through;
         let settled = |key: &Key| match key {
             Key::Session => false,
             Key::Day(day) => closed.is_some_and(|closed| *day <= closed),
-            Key::Call(day, _) => last_settled.is_some_and(|settled| *day <= settled),
+            Key::Call(day, _) => open.last_settled.is_some() && !open.takes_calls_of(*day),
         };
         let hides = !self.shows_agents();
         let mut hidden: Vec<(Slot, Amount)> = Vec::new();
@@ -209,15 +219,19 @@ impl Touched {
 }
 
 impl<'a> Open<'a> {
-    fn new(days: &'a calendar::Days, now: Timestamp, calendar: &Calendar) -> Self {
+    fn new(days: &'a calendar::Days, windows: &'a Windows, now: Timestamp, calendar: &Calendar) -> Self {
         let of = |zone| calendar::day_of(now, zone);
-        let (today, last_settled) = match calendar {
-            Calendar::Days { zone } => (Some(of(zone)), Some(of(zone))),
-            Calendar::Calls { zone } => (None, Some(of(zone))),
-            Calendar::Present => (None, None),
-        };
-        let last_settled = last_settled.map(|day| day.checked_sub(CALL_DAYS.days()).unwrap_or(Date::MIN));
-        Self { days, today, last_settled }
+        let last_settled =
+            calendar.days().or_else(|| calendar.calls()).map(of).map(|day| day.saturating_sub(CALL_DAYS.days()));
+        let by_day = matches!(calendar, Calendar::Records { .. });
+        Self { days, today: calendar.days().map(of), last_settled, windows, by_day }
+    }
+
+    /// Calls of a day that is closed, or that another report counts, are in the totals for good.
+    fn takes_calls_of(&self, day: Date) -> bool {
+        let kept = self.today.is_none() && self.last_settled.is_some_and(|settled| day > settled);
+        let turn = self.windows.since.is_none_or(|since| day >= since);
+        kept && turn && (!self.by_day || self.windows.is_open(day))
     }
 }
 

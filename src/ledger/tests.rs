@@ -256,3 +256,62 @@ fn calls_that_a_failed_poll_listed_outlive_a_restart() {
     let book = ledger.book("ozonetel", "support", "calls", names).unwrap();
     assert_eq!((book.backlog(), book.last_success()), ((1, Some(9)), None));
 }
+
+#[test]
+fn another_call_report_counts_from_the_next_local_day_on() {
+    let memory = Memory::default();
+    let (details, records) = (Calendar::Calls { zone: TimeZone::UTC }, Calendar::Records { zone: TimeZone::UTC });
+    let open = |report: &str, calendar: &Calendar, now: &str| {
+        let ledger = memory.ledger();
+        let mut book = ledger.book("ozonetel", "support", "calls", ledger.names(AgentLabel::Plain, None)).unwrap();
+        book.take_turn(report, calendar, at(now)).unwrap();
+        book
+    };
+    let poll = |book: &mut Book, calendar: &Calendar, now: &str, calls: &[(&str, Date)]| {
+        let mut reading = Reading::default();
+        for (id, day) in calls {
+            let bucket = Bucket::Call { day: *day, id: CallId::new(*id) };
+            reading.figure(Family::AgentHold, &ana(), &bucket, Amount::whole(10));
+        }
+        book.apply(&reading, at(now), calendar, &settings(), &calendar::Due::default()).unwrap();
+        hold(book, &ana())
+    };
+    let mut book = open("call_details", &details, "2026-03-10T12:00:00Z");
+    assert_eq!(poll(&mut book, &details, "2026-03-10T12:00:00Z", &[("1", TENTH)]), Some(10));
+    let mut book = open("call_records", &records, "2026-03-10T13:00:00Z");
+    let calls = [("1", TENTH), ("2", TENTH), ("3", ELEVENTH)];
+    assert_eq!(poll(&mut book, &records, "2026-03-10T13:00:00Z", &calls[..2]), Some(10), "today is the other's");
+    assert!(book.entities[&ana()].cells.keys().next().is_none(), "and is folded");
+    // A restart changes nothing.
+    let mut book = open("call_records", &records, "2026-03-11T01:00:00Z");
+    assert_eq!(poll(&mut book, &records, "2026-03-11T01:00:00Z", &calls), Some(20));
+    let mut book = open("call_details", &details, "2026-03-11T12:00:00Z");
+    assert_eq!(poll(&mut book, &details, "2026-03-11T12:00:00Z", &[("4", ELEVENTH)]), Some(20));
+    assert_eq!(
+        poll(&mut book, &details, "2026-03-12T12:00:00Z", &[("4", ELEVENTH), ("5", date(2026, 3, 12))]),
+        Some(30)
+    );
+}
+
+#[test]
+fn records_are_folded_when_their_day_is_closed() {
+    let memory = Memory::default();
+    let calendar = Calendar::Records { zone: TimeZone::UTC };
+    let ledger = memory.ledger();
+    let mut book = ledger.book("ozonetel", "support", "calls", ledger.names(AgentLabel::Plain, None)).unwrap();
+    book.take_turn("call_records", &calendar, at("2026-03-10T12:00:00Z")).unwrap();
+    let mut poll = |now: &str, hold_seconds: u64| {
+        let due = book.queue().windows.due(at(now), &TimeZone::UTC, 3, &settings());
+        let windows = due.tail.into_iter().chain(due.rest).collect();
+        let mut reading = Reading { windows, ..Reading::default() };
+        let bucket = Bucket::Call { day: TENTH, id: CallId::new("1") };
+        reading.figure(Family::AgentHold, &ana(), &bucket, Amount::whole(hold_seconds));
+        let applied = book.apply(&reading, at(now), &calendar, &settings(), &calendar::Due::default()).unwrap();
+        (hold(&book, &ana()), book.entities[&ana()].cells.keys().count(), applied.lost_days)
+    };
+    assert_eq!(poll("2026-03-10T12:00:00Z", 10), (Some(10), 1, 0));
+    assert_eq!(poll("2026-03-11T04:00:00Z", 12), (Some(12), 1, 0));
+    assert_eq!(poll("2026-03-11T06:00:00Z", 13), (Some(13), 0, 0), "counted, and settled");
+    assert_eq!(poll("2026-03-11T07:00:00Z", 99), (Some(13), 0, 0), "a closed day counts no more");
+    assert_eq!(poll("2026-03-20T07:00:00Z", 99).2, 6, "days beyond backfill");
+}

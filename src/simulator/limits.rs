@@ -13,13 +13,19 @@ const WINDOW: Duration = Duration::from_mins(1);
 pub(super) struct Limiter {
     /// None: no limit.
     most: Option<usize>,
+    window: Duration,
     seen: Mutex<VecDeque<Instant>>,
 }
 
 impl Limiter {
     /// `per_minute` as documented, `times` as in [`super::Options::limits`].
     pub(super) fn new(per_minute: u32, times: Option<f64>) -> Self {
-        Self { most: times.map(|times| scaled(per_minute, times)), seen: Mutex::default() }
+        Self { most: times.map(|times| scaled(per_minute, times)), window: WINDOW, seen: Mutex::default() }
+    }
+
+    /// The same per hour.
+    pub(super) fn hourly(per_hour: u32, times: Option<f64>) -> Self {
+        Self { window: Duration::from_hours(1), ..Self::new(per_hour, times) }
     }
 
     /// Whether one more may be asked now; if so it is counted.
@@ -27,7 +33,7 @@ impl Limiter {
         let Some(most) = self.most else { return true };
         let now = Instant::now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        while seen.front().is_some_and(|first| now.duration_since(*first) >= WINDOW) {
+        while seen.front().is_some_and(|first| now.duration_since(*first) >= self.window) {
             seen.pop_front();
         }
         let free = seen.len() < most;

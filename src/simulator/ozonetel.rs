@@ -1,7 +1,8 @@
 //! Ozonetel CloudAgent: average handle time and calls by UCID, each in its old form (v1, keys in the query) and its
 //! new one (v2, keys in a header, parameters in a JSON body even with GET). When a call can be read, who is let in
-//! and how often is decided here; how a call's legs look, in `rows`.
+//! and how often is decided here; how a call's legs look, in `rows`; what lists a whole account, in `bulk`.
 
+mod bulk;
 mod rows;
 
 use std::sync::Arc;
@@ -22,6 +23,9 @@ const AHT_V1: &str = "/CAServices/AgentDetails/AHT.php";
 const CDR_V1: &str = "/CAServices/CDR/CallBacks.php";
 const AHT_V2: &str = "/ca_apis/aht";
 const CDR_V2: &str = "/ca_reports/fetchCdrByUCID";
+const PAGES: &str = "/ca_reports/fetchCdrByPagination";
+const SUMMARY: &str = "/ca_reports/summaryReport";
+const TOKEN: &str = "/ca_apis/CAToken/generateToken";
 /// Days that a call stays readable.
 const KEPT_DAYS: i64 = 15;
 /// Second of the Indian day at which yesterday's calls have been moved.
@@ -34,14 +38,19 @@ pub(super) struct CloudAgent {
     aht_v1: Limiter,
     cdr_v1: Limiter,
     aht_v2: Limiter,
+    /// Shared by all that list calls: the documents do not say otherwise.
     cdr_v2: Limiter,
+    summaries: Limiter,
+    tokens: Limiter,
+    token: bulk::Token,
 }
 
 impl CloudAgent {
     pub(super) fn new(world: Arc<World>) -> Self {
         let limiter = |per_minute| Limiter::new(per_minute, world.options.limits);
         let (aht_v1, cdr_v1, aht_v2, cdr_v2) = (limiter(50), limiter(50), limiter(50), limiter(2));
-        Self { world, aht_v1, cdr_v1, aht_v2, cdr_v2 }
+        let (summaries, tokens) = (limiter(5), Limiter::hourly(10, world.options.limits));
+        Self { world, aht_v1, cdr_v1, aht_v2, cdr_v2, summaries, tokens, token: bulk::Token::default() }
     }
 
     fn known(&self, user: &str, key: &str) -> bool {
@@ -59,8 +68,16 @@ impl CloudAgent {
 
     fn aht_v2(&self, asked: &Asked) -> Reply {
         let Some(body) = json_body(asked) else { return failed("false", NOT_JSON) };
-        let key = asked.header("apikey");
-        self.aht(&self.aht_v2, text(&body, "userName"), key, text(&body, "agentId"), text(&body, "campaignName"))
+        let user = text(&body, "userName");
+        let key = if self.world.options.ozonetel_token {
+            if let Some(reply) = self.stranger(asked, user) {
+                return reply;
+            }
+            self.world.api_key.as_str()
+        } else {
+            asked.header("apikey")
+        };
+        self.aht(&self.aht_v2, user, key, text(&body, "agentId"), text(&body, "campaignName"))
     }
 
     fn aht(&self, limiter: &Limiter, user: &str, key: &str, agent: &str, campaign: &str) -> Reply {
@@ -128,12 +145,8 @@ impl CloudAgent {
 
     fn cdr_v2(&self, asked: &Asked) -> Reply {
         let Some(body) = json_body(asked) else { return failed("false", NOT_JSON) };
-        let (user, key) = (text(&body, "userName"), asked.header("apikey"));
-        if user.is_empty() || key.is_empty() {
-            return denied("Missing userName or apiKey");
-        }
-        if !self.known(user, key) {
-            return denied("userName or apiKey is Invalid");
+        if let Some(reply) = self.stranger(asked, text(&body, "userName")) {
+            return reply;
         }
         if !self.cdr_v2.allow() {
             return Reply::json(429, &json!({ "message": "Rate limit exceeded", "status": "fail" }));
@@ -168,6 +181,9 @@ impl Api for CloudAgent {
             CDR_V1 => "CallBacks.php",
             AHT_V2 => "aht",
             CDR_V2 => "fetchCdrByUCID",
+            PAGES => "fetchCdrByPagination",
+            SUMMARY => "summaryReport",
+            TOKEN => "generateToken",
             _ => UNKNOWN,
         }
     }
@@ -176,21 +192,26 @@ impl Api for CloudAgent {
         let method = &asked.head.method;
         match asked.path() {
             AHT_V2 if method == Method::POST => self.aht_v2(asked),
-            AHT_V2 if method != Method::GET => Reply::wrong_method("GET, POST"),
-            AHT_V1 | CDR_V1 | CDR_V2 if method != Method::GET => Reply::wrong_method("GET"),
+            SUMMARY if method == Method::POST => self.summary(asked),
+            AHT_V2 | SUMMARY if method != Method::GET => Reply::wrong_method("GET, POST"),
+            TOKEN if method != Method::POST => Reply::wrong_method("POST"),
+            AHT_V1 | CDR_V1 | CDR_V2 | PAGES if method != Method::GET => Reply::wrong_method("GET"),
             AHT_V1 => self.aht_v1(asked),
             CDR_V1 => self.cdr_v1(asked),
             AHT_V2 => self.aht_v2(asked),
             CDR_V2 => self.cdr_v2(asked),
+            PAGES => self.pages(asked),
+            SUMMARY => self.summary(asked),
+            TOKEN => self.generate_token(asked),
             _ => Reply::page(404),
         }
     }
 
     fn refuse(&self, asked: &Asked, why: Refusal) -> Reply {
         match (why, asked.path()) {
-            (Refusal::Credentials, CDR_V2) => denied("userName or apiKey is Invalid"),
+            (Refusal::Credentials, CDR_V2 | PAGES | SUMMARY) => denied("userName or apiKey is Invalid"),
             (Refusal::Credentials, _) => error("userName or apiKey is Invalid"),
-            (Refusal::RateLimited, CDR_V2) => {
+            (Refusal::RateLimited, CDR_V2 | PAGES) => {
                 Reply::json(429, &json!({ "message": "Rate limit exceeded", "status": "fail" }))
             }
             (Refusal::RateLimited, _) => error("max limit exceeded"),
@@ -203,8 +224,13 @@ impl Api for CloudAgent {
 fn readable(call: &Call, now: i64) -> bool {
     let day = |at: i64| (at + IST).div_euclid(DAY);
     let age = day(now) - day(call.start);
-    let moving = age == 1 && (now + IST).rem_euclid(DAY) < MOVED;
-    call.end() <= now && (0..=KEPT_DAYS).contains(&age) && !moving
+    call.end() <= now && (0..=KEPT_DAYS).contains(&age) && !moving(call.start, now)
+}
+
+/// Whether `at` lies on yesterday, and yesterday is on its way to the historical store.
+fn moving(at: i64, now: i64) -> bool {
+    let day = |at: i64| (at + IST).div_euclid(DAY);
+    day(now) - day(at) == 1 && (now + IST).rem_euclid(DAY) < MOVED
 }
 
 fn average(seconds: Option<u64>) -> String {

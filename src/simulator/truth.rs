@@ -161,6 +161,12 @@ impl Truth {
         self.around(vendor, agent, &window, |call| window.contains(&call.start))
     }
 
+    /// The calls of all agents of `vendor` that began in `window`.
+    pub fn calls(&self, vendor: Vendor, window: &Range<i64>) -> Vec<Call> {
+        let agents = self.agents(vendor).iter();
+        agents.flat_map(|agent| self.started_in(vendor, agent.index, window.clone())).collect()
+    }
+
     /// The calls of one agent that ended in `window`.
     pub fn ended_in(&self, vendor: Vendor, agent: u32, window: Range<i64>) -> Vec<Call> {
         self.around(vendor, agent, &window, |call| window.contains(&call.end()))

@@ -1,13 +1,16 @@
 //! Ozonetel CloudAgent: one account's configuration and what is wrong with it, its reports and what they cost. How a
 //! request looks and what an error text means is said in `api`; each report has a file of its own.
 
+mod agent_summary;
 mod api;
 mod average_handling_time;
 mod call_details;
+mod call_records;
 mod cdr;
 mod queue;
 #[cfg(test)]
 mod testing;
+mod token;
 mod ucids;
 
 use std::path::PathBuf;
@@ -18,17 +21,26 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
+use crate::ledger::calendar::rereads;
 use crate::settings::{AccountSettings, Problems, RateLimit, ReportSettings, SecretSource, SetupError, account_config};
 use crate::vendors::{Calendar, ReportSetup};
 use crate::vendors::{PlanRow, Setup};
+use agent_summary::AgentSummary;
+pub use agent_summary::AgentSummaryReport;
 use api::Access;
 use average_handling_time::AverageHandlingTime;
 pub use average_handling_time::AverageHandlingTimeReport;
 use call_details::CallDetails;
 pub use call_details::CallDetailsReport;
+use call_records::CallRecords;
+pub use call_records::CallRecordsReport;
+use token::Token;
 
 const VENDOR: &str = "ozonetel";
 const INTERVAL: Duration = Duration::from_mins(5);
+const TOKEN_API: &str = "token";
+/// How far back the vendor answers.
+const KEPT: Duration = Duration::from_hours(15 * 24);
 
 account_config! {
     /// One account.
@@ -74,6 +86,10 @@ pub struct Reports {
     pub average_handling_time: Option<AverageHandlingTimeReport>,
     /// Single calls, by id.
     pub call_details: Option<CallDetailsReport>,
+    /// All calls, by the page.
+    pub call_records: Option<CallRecordsReport>,
+    /// Agents' states, by the day.
+    pub agent_summary: Option<AgentSummaryReport>,
 }
 
 /// `api:`, the generation of the vendor's API.
@@ -88,6 +104,13 @@ pub enum Api {
 }
 
 // === impl Account ===
+
+/// No report's own: a wait that the vendor asks for lasts five minutes at most.
+fn token_settings() -> ReportSettings {
+    let stale_after = INTERVAL;
+    let (settle, backfill) = (crate::settings::SETTLE, crate::settings::BACKFILL);
+    ReportSettings { interval: INTERVAL, rate_limit: None, stale_after, settle, backfill }
+}
 
 fn default_base_url() -> String {
     "https://in1-ccaas-api.ozonetel.com".to_owned()
@@ -131,9 +154,6 @@ impl crate::vendors::Account for Account {
         }
         let folder = problems.folder.clone();
         self.secret().check(at, &folder, problems);
-        if self.auth == Auth::Token {
-            problems.add(&format!("{at}.auth"), "token is not supported yet; expected api_key");
-        }
         if TimeZone::get(&self.timezone).is_err() {
             problems.add(&format!("{at}.timezone"), "unknown time zone; expected an IANA name such as Asia/Kolkata");
         }
@@ -143,6 +163,12 @@ impl crate::vendors::Account for Account {
         if let Some(report) = &self.reports.call_details {
             report.check(&format!("{at}.reports.call_details"), problems);
         }
+        if self.reports.call_details.is_some() && self.reports.call_records.is_some() {
+            for (one, other) in [("call_details", "call_records"), ("call_records", "call_details")] {
+                let message = format!("counts the same calls as {other}; expected one of the two on an account");
+                problems.add(&format!("{at}.reports.{one}"), message);
+            }
+        }
     }
 
     fn build(&self, setup: &Setup<'_>) -> Result<Vec<ReportSetup>, SetupError> {
@@ -150,7 +176,13 @@ impl crate::vendors::Account for Account {
             |key: &str, message: &str| SetupError { path: format!("{}.{key}", setup.at), message: message.to_owned() };
         let base = Url::parse(&self.base_url).map_err(|_| fail("base_url", "no usable URL"))?;
         let zone = TimeZone::get(&self.timezone).map_err(|_| fail("timezone", "unknown time zone"))?;
-        let access = Access::new(base, &self.user_name, self.secret().read(setup.at, setup.folder)?);
+        let mut access = Access::new(base, &self.user_name, self.secret().read(setup.at, setup.folder)?);
+        if self.auth == Auth::Token {
+            access = access.with_token(Token::new(
+                setup.client.lane(TOKEN_API, None, &token_settings()),
+                self.rate_limit.is_none(),
+            ));
+        }
         let mut reports = Vec::new();
         if let Some(report) = &self.reports.average_handling_time {
             let settings = report.settings();
@@ -171,7 +203,30 @@ impl crate::vendors::Account for Account {
                 name: CallDetailsReport::NAME,
                 settings,
                 calendar: Calendar::Calls { zone: zone.clone() },
-                report: Box::new(CallDetails::new(access, lane, report.api, zone, pace, file)),
+                report: Box::new(CallDetails::new(access.clone(), lane, report.api, zone.clone(), pace, file)),
+            });
+        }
+        if let Some(report) = &self.reports.call_records {
+            let settings = report.settings();
+            let lane = setup.client.lane(CallRecordsReport::API, Some(CallRecordsReport::LIMIT), &settings);
+            let pace = queue::Pace::new(self.limit(&settings, CallRecordsReport::LIMIT), settings.interval);
+            // The vendor keeps no more.
+            let settings = ReportSettings { backfill: settings.backfill.min(KEPT), ..settings };
+            reports.push(ReportSetup {
+                name: CallRecordsReport::NAME,
+                settings: settings.clone(),
+                calendar: Calendar::Records { zone: zone.clone() },
+                report: Box::new(CallRecords::new(access.clone(), lane, zone.clone(), pace, settings)),
+            });
+        }
+        if let Some(report) = &self.reports.agent_summary {
+            let settings = report.settings();
+            let lane = setup.client.lane(AgentSummaryReport::API, Some(AgentSummaryReport::LIMIT), &settings);
+            reports.push(ReportSetup {
+                name: AgentSummaryReport::NAME,
+                settings,
+                calendar: Calendar::MovedDays { zone, ready_hour: queue::READY_HOUR },
+                report: Box::new(AgentSummary { access, lane }),
             });
         }
         Ok(reports)
@@ -202,7 +257,33 @@ impl crate::vendors::Account for Account {
                 quota: None,
             }
         });
-        aht.into_iter().chain(calls).collect()
+        let row = |report, api, settings: ReportSettings, documented, rereads| PlanRow {
+            report,
+            api,
+            interval: settings.interval,
+            requests: Some(1),
+            rereads,
+            limit: Some(self.limit(&settings, documented)),
+            quota: None,
+        };
+        // At least: what a busy day adds is said in the documents.
+        let records = self.reports.call_records.as_ref().map(|report| {
+            let settings = report.settings();
+            // A past day is read in two parts, each with the edge of its neighbour.
+            let rereads = 4 * rereads(&settings);
+            row(CallRecordsReport::NAME, CallRecordsReport::API, settings, CallRecordsReport::LIMIT, rereads)
+        });
+        let summary = self.reports.agent_summary.as_ref().map(|report| {
+            let settings = report.settings();
+            let rereads = rereads(&settings);
+            row(AgentSummaryReport::NAME, AgentSummaryReport::API, settings, AgentSummaryReport::LIMIT, rereads)
+        });
+        let mut rows: Vec<_> = aht.into_iter().chain(calls).chain(records).chain(summary).collect();
+        if self.auth == Auth::Token && !rows.is_empty() {
+            let interval = token::LIFE;
+            rows.push(PlanRow { interval, ..row("auth", TOKEN_API, token_settings(), token::LIMIT, 0) });
+        }
+        rows
     }
 }
 
@@ -254,7 +335,6 @@ mod tests {
             [
                 "at.user_name",
                 "at",
-                "at.auth",
                 "at.timezone",
                 "at.reports.average_handling_time.agents[1]",
                 "at.reports.average_handling_time.agents[2]",

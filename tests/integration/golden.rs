@@ -52,6 +52,10 @@ fn ozonetel(asked: &Asked) -> Reply {
             "41571870688650001" => Reply::json(fixture("ozonetel/cdr_v1.json")),
             _ => Reply::json(r#"{"status":"error","message":"No Data Found"}"#),
         },
+        "/ca_apis/CAToken/generateToken" => Reply::json(r#"{"token":"eyJ.x.y"}"#),
+        _ if asked.headers.get("authorization").is_none_or(|token| token != "Bearer eyJ.x.y") => Reply::new(401, ""),
+        "/ca_reports/fetchCdrByPagination" => Reply::json(fixture("ozonetel/cdr_page.json")),
+        "/ca_reports/summaryReport" => Reply::json(fixture("ozonetel/summary.json")),
         _ => Reply::new(404, "no such API"),
     }
 }
@@ -92,6 +96,18 @@ async fn ozonetel_v2() {
 async fn ozonetel_v1() {
     let running = run_ozonetel("v1", "41571870688650001\n").await;
     compare("ozonetel_v1.prom", &running.get("/metrics").await.body);
+}
+
+#[tokio::test]
+async fn ozonetel_lists() {
+    let vendor = Vendor::start(ozonetel).await;
+    let yaml = format!(
+        "  ozonetel: [{{ account: support-in, base_url: '{}', user_name: acme, api_key: key, auth: token, reports: {{ call_records: {{ interval: 1h }}, agent_summary: {{ interval: 1h }} }} }}]",
+        vendor.url()
+    );
+    let running = Running::start(&yaml, &noon()).await;
+    running.ready().await;
+    compare("ozonetel_lists.prom", &running.get("/metrics").await.body);
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ use jiff::civil::date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::expected::ozonetel::Choice;
+
 /// SplitMix64.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
@@ -23,6 +25,8 @@ pub(crate) struct Setting {
     pub(crate) failures: u64,
     /// Whether outages may last for days. What Huawei agents did meanwhile nobody can know.
     pub(crate) long_outages: bool,
+    /// What the Ozonetel account asks for.
+    pub(crate) ozonetel: Choice,
 }
 
 type Day = (i16, i8, i8);
@@ -89,12 +93,14 @@ impl Setting {
         };
         let start = (0..48).map(|half| midnight + SignedDuration::from_mins(half * 30)).find(quiet).unwrap_or(midnight);
         let long_outages = dice.percent(25);
+        let start = start + dice.seconds(0, 599);
+        let turmoil = SignedDuration::from_hours(
+            if dice.percent(8) { dice.between(300, 500) } else { dice.between(20, 72) }.cast_signed(),
+        );
         Self {
             zone,
-            start: start + dice.seconds(0, 599),
-            turmoil: SignedDuration::from_hours(
-                if dice.percent(8) { dice.between(300, 500) } else { dice.between(20, 72) }.cast_signed(),
-            ),
+            start,
+            turmoil,
             intervals: [
                 dice.between(1500, 7200),
                 dice.between(1800, 7200),
@@ -104,6 +110,7 @@ impl Setting {
             ],
             failures: dice.between(0, 25),
             long_outages,
+            ozonetel: Choice::of(seed, turmoil),
         }
     }
 }

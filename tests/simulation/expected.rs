@@ -1,6 +1,7 @@
 //! What every counter must show in the end, from the truth alone: nothing here knows how vendors write it or how the
 //! program reads it.
 
+pub(crate) mod ozonetel;
 pub(crate) mod voximplant;
 pub(crate) mod wolkvox;
 
@@ -10,7 +11,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use contact_center_exporter::health::{ReportHealth, ReportId};
-use contact_center_exporter::simulator::truth::{Call, Direction, Figures, Truth};
+use contact_center_exporter::simulator::truth::{Agent, Call, Direction, Figures, Truth};
 use contact_center_exporter::simulator::{Simulator, Vendor};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -84,7 +85,10 @@ pub(crate) fn counters(
     if !setting.long_outages {
         huawei(&mut sheet, simulator.truth(), setting, read_at("huawei"));
     }
-    ozonetel(&mut sheet, simulator.truth(), listed);
+    if !setting.ozonetel.records {
+        listed_calls(&mut sheet, simulator.truth(), listed);
+    }
+    ozonetel::bulk(&mut sheet, simulator.truth(), setting, reports);
     sheet.0
 }
 
@@ -128,13 +132,20 @@ fn huawei(sheet: &mut Sheet, truth: &Truth, setting: &Setting, now: i64) {
     }
 }
 
-fn ozonetel(sheet: &mut Sheet, truth: &Truth, listed: &Listed) {
-    let campaigns = Truth::lines(Vendor::Ozonetel);
+fn listed_calls(sheet: &mut Sheet, truth: &Truth, listed: &Listed) {
     for agent in truth.agents(Vendor::Ozonetel) {
         let of = |window: &Range<i64>| truth.ended_in(Vendor::Ozonetel, agent.index, window.clone());
         let calls: Vec<Call> = listed.windows.iter().flat_map(of).collect();
-        let figures = Figures::of(&calls, i64::MAX);
-        let answered = Figures::of(calls.iter().filter(|call| call.answered), i64::MAX);
+        count_calls(sheet, agent, &calls, i64::MAX);
+    }
+}
+
+/// Legs and calls of one agent, with the after-call work that was over by `now`.
+fn count_calls(sheet: &mut Sheet, agent: &Agent, calls: &[Call], now: i64) {
+    let campaigns = Truth::lines(Vendor::Ozonetel);
+    {
+        let figures = Figures::of(calls, now);
+        let answered = Figures::of(calls.iter().filter(|call| call.answered), now);
         let labels = format!("vendor=\"ozonetel\",account=\"a\",agent=\"{}\"", agent.key);
         sheet.add("agent_answered_calls_total", &labels, figures.answered);
         sheet.add("agent_unanswered_calls_total", &labels, figures.unanswered + figures.missed);
@@ -146,7 +157,7 @@ fn ozonetel(sheet: &mut Sheet, truth: &Truth, listed: &Listed) {
         sheet.add("agent_after_call_work_seconds_total", &labels, figures.wrap_up);
         sheet.add("agent_handle_seconds_total", &labels, answered.talk + answered.hold + answered.wrap_up);
         sheet.add("agent_ring_seconds_total", &labels, figures.ring);
-        for call in &calls {
+        for call in calls {
             let (_, campaign) = campaigns[usize::from(call.line)];
             let labels = format!("vendor=\"ozonetel\",account=\"a\",campaign=\"{campaign}\"");
             let kind = match (call.direction, call.answered) {

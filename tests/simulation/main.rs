@@ -3,6 +3,7 @@
 //! counter must equal what really happened. Everything is drawn from a seed.
 //!
 //! `SEEDS=100000` runs so many, `SEED=17` one alone, `FROM=1000` begins there, `FAILURES=1` stops after so many (20).
+//! `RECORDS=100` is the share of stories that read Ozonetel's lists of calls, in percent (5).
 //! `DISK_THAT_LIES=1` plants one mistake in the disk; `scripts/mutants` plants others in the program.
 
 #![expect(clippy::print_stdout, reason = "the test says what it simulated")]

@@ -75,6 +75,7 @@ impl Stage {
             limits: None,
             wolkvox_zone: setting.zone.clone(),
             wolkvox_licences: 10,
+            ozonetel_token: setting.ozonetel.token,
             ..Options::new(vendors.clone())
         };
         let simulator = Simulator::offline(options).map_err(|error| error.to_string())?;
@@ -245,7 +246,12 @@ impl Stage {
         let zones = [jiff::tz::TimeZone::UTC, self.setting.zone.clone(), india()];
         let settled_at = self.now() + HOUR * 32;
         // Not while yesterday may still be incomplete anywhere.
-        let awkward = |now: Timestamp| zones.iter().any(|zone| zone.to_datetime(now).hour() < 4);
+        let india_is_early = |now: Timestamp| (0..8).contains(&india().to_datetime(now).hour());
+        let lists = self.setting.ozonetel.records || self.setting.ozonetel.summary;
+        let awkward = |now: Timestamp| {
+            // Yesterday is read at the first poll after three, which may be hours later.
+            zones.iter().any(|zone| zone.to_datetime(now).hour() < 4) || lists && india_is_early(now)
+        };
         while self.now() < settled_at || awkward(self.now()) {
             tokio::time::sleep(Duration::from_mins(50)).await;
             self.scrape(&boot.site)?;
@@ -297,8 +303,7 @@ fn configure(simulator: &Simulator, setting: &Setting, seed: u64, folder: &Path)
       base_url: http://127.0.0.1
       user_name: {}
       api_key: {}
-      reports: {{ call_details: {{ interval: {ozonetel}s, ucid_file: ucids.txt, stale_after: 400h }} }}
-  wolkvox:
+{}  wolkvox:
     - account: b
       base_url: http://127.0.0.1
       token: '{}'
@@ -316,7 +321,10 @@ fn configure(simulator: &Simulator, setting: &Setting, seed: u64, folder: &Path)
       credentials: {key}
       reports: {{ {voximplant} }}
 ",
-        credentials.ozonetel_user_name, credentials.ozonetel_api_key, credentials.wolkvox_token,
+        credentials.ozonetel_user_name,
+        credentials.ozonetel_api_key,
+        setting.ozonetel.yml(ozonetel),
+        credentials.wolkvox_token,
     );
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).map_err(|error| error.to_string());
     write("guids.json", &credentials.huawei_guids)?;

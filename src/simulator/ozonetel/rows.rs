@@ -79,6 +79,35 @@ fn legs(call: &Call) -> Vec<Leg> {
     legs
 }
 
+/// A leg of a list.
+pub(super) struct Listed {
+    start: i64,
+    call: Call,
+    place: u64,
+}
+
+/// The legs of all calls that can be read and started from `first` to `last`, newest first.
+pub(super) fn listed(world: &World, first: i64, last: i64, now: i64) -> Vec<Listed> {
+    // A call's legs begin within this much of its start.
+    const LONGEST: i64 = 2 * 3600;
+    let calls = world.truth.calls(Vendor::Ozonetel, &(first - LONGEST..last + 1));
+    let mut rows = Vec::new();
+    for call in calls.into_iter().filter(|call| super::readable(call, now)) {
+        let legs = (1..).zip(legs(&call)).filter(|(_, leg)| (first..=last).contains(&leg.start));
+        rows.extend(legs.map(|(place, leg)| Listed { start: leg.start, call, place }));
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse((row.start, row.call.agent, row.place)));
+    rows
+}
+
+impl Listed {
+    /// As it stands at `now`.
+    pub(super) fn row(&self, world: &World, now: i64) -> Value {
+        let leg = (1..).zip(legs(&self.call)).find(|(place, _)| *place == self.place);
+        leg.map_or(Value::Null, |(place, leg)| row(world, &self.call, place, &leg, now))
+    }
+}
+
 /// The legs that started in `window`, oldest first.
 pub(super) fn v2(world: &World, call: &Call, window: RangeInclusive<i64>, now: i64) -> Vec<Value> {
     let legs = (1..).zip(legs(call));

@@ -210,3 +210,108 @@ async fn yesterday_is_readable_from_three_in_the_morning_and_for_fifteen_days() 
     assert_eq!(row.len(), 38);
     assert_eq!((&row["monitorUCID"], &row["CallCompleted"]), (&json!(ucid), &json!("TRUE")));
 }
+
+const PAGES: &str = "/ca_reports/fetchCdrByPagination";
+const SUMMARY: &str = "/ca_reports/summaryReport";
+
+async fn page(simulator: &Simulator, number: usize, from: &str, to: &str) -> (u16, Value) {
+    let path = format!("{PAGES}?pageNo={number}&pageSize=500");
+    v2(simulator, Method::GET, &path, json!({ "userName": "acme", "fromDate": from, "toDate": to })).await
+}
+
+#[tokio::test]
+async fn pages_hold_every_leg_of_the_day_newest_first() {
+    let (simulator, clock) = no_limits().await;
+    let (from, to) = ("2026-11-20 00:00:00", "2026-11-20 23:59:59");
+    let (mut rows, mut number) = (Vec::new(), 1);
+    loop {
+        let (status, body) = page(&simulator, number, from, to).await;
+        assert_eq!((status, &body["status"]), (200, &json!("success")));
+        let details = body["details"].as_array().unwrap().clone();
+        assert!(details.len() <= 500 && body["totalCount"].is_string(), "counts are strings");
+        number += 1;
+        if details.is_empty() {
+            break;
+        }
+        rows.extend(details);
+    }
+    assert!(number > 3, "{number}");
+    let starts: Vec<_> = rows.iter().map(|row| row["StartTime"].as_str().unwrap().to_owned()).collect();
+    assert!(starts.is_sorted_by(|a, b| a >= b));
+    let midnight = times::parse_stamp(from, IST).unwrap();
+    let mut calls = simulator.truth().calls(Vendor::Ozonetel, &(midnight..now(&clock) + 1));
+    calls.retain(|call| call.end() <= now(&clock));
+    let ids: std::collections::BTreeSet<_> = rows.iter().map(|row| row["CallID"].as_str().unwrap()).collect();
+    assert!(ids.len() >= calls.len() && ids.len() <= calls.len() + 10, "but for the system's legs after midnight");
+    for (from, to) in [("2026-11-19 12:00:00", "2026-11-20 12:00:00"), ("2026-11-04 00:00:00", "2026-11-04 23:59:59")] {
+        let (_, body) = page(&simulator, 1, from, to).await;
+        assert_eq!(
+            (&body["details"], &body["totalCount"]),
+            (&json!([]), &json!("0")),
+            "over midnight, or too old: nothing"
+        );
+    }
+    assert_eq!(page(&simulator, 1, "", to).await.1["message"], "Missing fromDate and toDate");
+    assert_eq!(v2(&simulator, Method::POST, PAGES, json!({})).await.0, 405);
+    clock.set("2026-11-20T20:00:00Z".parse().unwrap());
+    assert_eq!(page(&simulator, 1, from, to).await.1["totalCount"], "0", "on its way to the historical store");
+}
+
+#[tokio::test]
+async fn the_summary_adds_up() {
+    let (simulator, _clock) = no_limits().await;
+    let body = |from: &str, to: &str| json!({ "userName": "acme", "fromDate": from, "toDate": to });
+    let today = body("2026-11-20 00:00:00", "2026-11-20 23:59:59");
+    let (_, answer) = v2(&simulator, Method::POST, SUMMARY, today.clone()).await;
+    assert_eq!(v2(&simulator, Method::GET, SUMMARY, today).await.1, answer);
+    let rows = answer["details"].as_array().unwrap();
+    let seconds = |row: &Value, key: &str| {
+        let parts: Vec<u64> = row[key].as_str().unwrap().split(':').map(|part| part.parse().unwrap()).collect();
+        parts.into_iter().fold(0, |sum, part| sum * 60 + part)
+    };
+    assert!(rows.len() > 10);
+    for row in rows {
+        let parts = ["TotalBusyTime", "TotalDialTime", "TotalIdleTime", "TotalPauseTime", "TotalWrapupTime"];
+        assert_eq!(parts.iter().map(|key| seconds(row, key)).sum::<u64>(), seconds(row, "TotalLoginDuration"));
+    }
+    for (from, to, message) in [
+        ("2026-11-20", "2026-11-20", "From and To Date should be in yyyy-mm-dd HH:mm:ss Format"),
+        ("2026-11-20 01:00:00", "2026-11-20 00:00:00", "From Date Should not be Greater than To Date"),
+        (
+            "2026-10-01 00:00:00",
+            "2026-11-20 00:00:00",
+            "Difference Between From and To date should not be Greater than 30 Days",
+        ),
+        ("2026-11-21 00:00:00", "2026-11-21 23:59:59", "No Data Found"),
+    ] {
+        let (status, answer) = v2(&simulator, Method::POST, SUMMARY, body(from, to)).await;
+        assert_eq!((status, &answer["status"], &answer["message"]), (200, &json!("error"), &json!(message)));
+    }
+}
+
+#[tokio::test]
+async fn a_new_token_kills_the_old_and_ten_are_made_in_an_hour() {
+    let (simulator, clock) = simulator(|options| options.ozonetel_token = true).await;
+    let make = async || {
+        let (_, body) =
+            v2(&simulator, Method::POST, "/ca_apis/CAToken/generateToken", json!({ "userName": "acme" })).await;
+        body["token"].as_str().map(str::to_owned)
+    };
+    let ask = async |token: &str| {
+        let request = client().get(format!("{}/ca_apis/aht", simulator.url(Vendor::Ozonetel)));
+        let request = request.header("Authorization", format!("Bearer {token}"));
+        send(request.body(json!({ "userName": "acme", "agentId": "asha" }).to_string())).await
+    };
+    let (first, second) = (make().await.unwrap(), make().await.unwrap());
+    let refused = |message| (401, json!({ "status": "false", "message": message, "data": null }));
+    assert_eq!(ask(&first).await, refused("Invalid Token"));
+    assert_eq!(ask("").await, refused("Token Should Not be Null or Empty."));
+    assert_eq!(ask(&second).await.0, 200);
+    clock.set(clock.now() + SignedDuration::from_mins(60));
+    assert_eq!(ask(&second).await, refused("Token Expired"));
+    let mut tokens = 2;
+    while make().await.is_some() {
+        tokens += 1;
+    }
+    assert_eq!(tokens, 10);
+}

@@ -1,21 +1,27 @@
 //! How both generations of the vendor's API are asked, and what their envelope says before anybody looks at the
 //! payload: success, "no data", or which failure. What a payload means is the reports' business.
 
-use http::header::CONTENT_TYPE;
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::client::{Answer, Request};
+use super::Api;
+use super::token::Token;
+use crate::client::{Answer, Client, Lane, Request};
 use crate::failure::{Failure, Reason};
 
 /// Where to ask, and as whom.
 #[derive(Debug, Clone)]
 pub(super) struct Access {
     base: Url,
-    user_name: String,
-    api_key: SecretString,
+    pub(super) user_name: String,
+    pub(super) api_key: SecretString,
+    /// Where the account's authentication wants one.
+    token: Option<Arc<Token>>,
 }
 
 /// The start of an answer's meaning.
@@ -31,7 +37,7 @@ pub(super) enum Envelope {
 
 impl Access {
     pub(super) fn new(base: Url, user_name: &str, api_key: SecretString) -> Self {
-        Self { base, user_name: user_name.trim().to_owned(), api_key }
+        Self { base, user_name: user_name.trim().to_owned(), api_key, token: None }
     }
 
     /// The old APIs want everything in the query, the key too.
@@ -50,19 +56,52 @@ impl Access {
         let mut body = Map::new();
         body.insert("userName".to_owned(), self.user_name.as_str().into());
         body.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))));
-        let mut request = Request::get(self.url(path))
-            .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-            .secret_header(HeaderName::from_static("apikey"), self.api_key.expose_secret())?;
+        let mut request =
+            Request::get(self.url(path)).header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.token.is_none() {
+            request = request.secret_header(HeaderName::from_static("apikey"), self.api_key.expose_secret())?;
+        }
         request.body = Value::Object(body).to_string().into();
         Ok(request)
     }
 
-    fn url(&self, path: &str) -> Url {
+    /// The same with the account's token in place of the key.
+    pub(super) fn with_token(self, token: Token) -> Self {
+        Self { token: Some(Arc::new(token)), ..self }
+    }
+
+    /// Sends a request of [`Access::v1`] or [`Access::v2`]. A token that the vendor refuses is replaced, once.
+    pub(super) async fn ask<T>(
+        &self,
+        client: &Client,
+        lane: &Lane,
+        api: Api,
+        request: &Request,
+        decode: impl Fn(&Answer) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let Some(token) = self.token.as_ref().filter(|_| api == Api::V2) else {
+            return client.ask(lane, request, decode).await;
+        };
+        let first = token.get(client, self, None).await?;
+        match client.ask(lane, &bearing(request, &first)?, &decode).await {
+            Err(failure) if failure.reason == Reason::Auth => {
+                let next = token.get(client, self, Some(&first)).await?;
+                client.ask(lane, &bearing(request, &next)?, decode).await
+            }
+            asked => asked,
+        }
+    }
+
+    pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(None);
         url
     }
+}
+
+fn bearing(request: &Request, token: &SecretString) -> Result<Request, Failure> {
+    request.clone().secret_header(AUTHORIZATION, &format!("Bearer {}", token.expose_secret()))
 }
 
 // === impl Envelope ===
@@ -105,7 +144,7 @@ fn refusal(text: &str) -> Option<Failure> {
     const NO_AGENT: Failure = Failure::new(Reason::Config, "the vendor does not know the agent: check agents");
     const NO_CAMPAIGN: Failure = Failure::new(Reason::Config, "the vendor does not know the campaign: check campaigns");
     const BAD_PARAMETER: Failure = Failure::new(Reason::Config, "the vendor refused a parameter as missing or invalid");
-    const TEXTS: [(&str, Failure); 18] = [
+    const TEXTS: [(&str, Failure); 22] = [
         ("username or apikey is invalid", BAD_CREDENTIALS),
         // Sent with 401 to whoever uses the other auth mode.
         ("missing username or apikey", BAD_CREDENTIALS),
@@ -122,6 +161,10 @@ fn refusal(text: &str) -> Option<Failure> {
         ("should not be empty", BAD_PARAMETER),
         ("invalid reporttype", BAD_PARAMETER),
         ("should be numeric only", BAD_PARAMETER),
+        ("from and to date", BAD_PARAMETER),
+        ("from date should not", BAD_PARAMETER),
+        ("between from and to", BAD_PARAMETER),
+        ("mode type is invalid", BAD_PARAMETER),
         ("fromdate", BAD_PARAMETER),
         ("todate", BAD_PARAMETER),
         ("invalid json", BAD_PARAMETER),
@@ -161,6 +204,11 @@ mod tests {
             ("Missing userName or apiKey", Reason::Auth),
             ("Missing fromDate and toDate", Reason::Config),
             ("Invalid Json Pass Valid Json", Reason::Config),
+            ("From and To Date should be in yyyy-mm-dd HH:mm:ss Format", Reason::Config),
+            ("From Date Should not be Greater than To Date", Reason::Config),
+            ("Difference Between From and To date should not be Greater than 30 Days", Reason::Config),
+            ("Mode Type is Invalid", Reason::Config),
+            ("Invalid Token", Reason::Auth),
             ("Token Expired", Reason::Auth),
             ("Token Should Not be Null or Empty.", Reason::Auth),
             ("something new", Reason::Unavailable),

@@ -121,7 +121,8 @@ impl Report for AverageHandlingTime {
                 let index = (first + step) % count;
                 self.next = (index + 1) % count;
                 let target = &self.targets[index];
-                match poll.client.ask(&self.lane, &self.request(target)?, decode).await {
+                let request = self.request(target)?;
+                match self.access.ask(poll.client, &self.lane, self.api, &request, decode).await {
                     Ok(average) => {
                         reading.read += 1;
                         match average {
@@ -235,7 +236,7 @@ mod tests {
             let body: BTreeMap<String, String> = serde_json::from_str(body).expect("a JSON body");
             body.into_iter().find(|(key, _)| key != "userName").map(|(key, value)| format!("{key}={value}"))
         };
-        asked.iter().filter_map(|(_, body)| name(body)).collect()
+        asked.iter().filter_map(|asked| name(&asked.body)).collect()
     }
 
     #[test]
@@ -269,7 +270,7 @@ mod tests {
         let reading = poll(&mut v2, &vendor).await;
         let asked = vendor.asked();
         assert_eq!(names(&asked), ["agentId=asha", "agentId=ravi", "campaignName=sales"]);
-        assert!(asked.iter().all(|(url, _)| url.path() == "/prefix/ca_apis/aht" && url.query().is_none()));
+        assert!(asked.iter().all(|asked| asked.url.path() == "/prefix/ca_apis/aht" && asked.url.query().is_none()));
         assert_eq!((reading.read, reading.gauges.len()), (3, 3));
         let labels = vec![("direction", "outbound".to_owned()), ("window", "2h".to_owned())];
         assert_eq!((&reading.gauges[0].labels, reading.gauges[0].value), (&labels, 157.0));
@@ -278,14 +279,14 @@ mod tests {
 
         let mut v1 = report(&vendor, "{api: v1, campaigns: [sales & more]}");
         poll(&mut v1, &vendor).await;
-        let queries: Vec<_> = vendor.asked().into_iter().map(|(url, body)| (url.to_string(), body)).collect();
+        let queries: Vec<_> = vendor.asked().into_iter().map(|asked| (asked.url.to_string(), asked.body)).collect();
         let url = "https://vendor.example/prefix/CAServices/AgentDetails/AHT.php?userName=acme&apiKey=canary-key&campaignName=sales+%26+more";
         assert_eq!(queries, [(url.to_owned(), String::new())]);
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_unknown_agent_does_not_end_the_poll() {
-        let vendor = Vendor::new(|(_, body)| {
+        let vendor = Vendor::new(|Asked { body, .. }| {
             let gone = body.contains("gone");
             answer(
                 200,
@@ -309,7 +310,7 @@ mod tests {
             [("max limit exceeded", Reason::RateLimited), ("userName or apiKey is Invalid", Reason::Auth)]
         {
             let error = format!(r#"{{"status":"error","message":"{text}"}}"#);
-            let vendor = Vendor::new(move |(_, body)| {
+            let vendor = Vendor::new(move |Asked { body, .. }| {
                 answer(
                     200,
                     if body.contains("ravi") { &error } else { r#"{"status":"success","message":{"AHT":"00:00:01"}}"# },

@@ -14,7 +14,7 @@ use super::cdr::{self, Record};
 use super::queue::{self, Outcome, Pace};
 use super::ucids::Listed;
 use super::{Api, INTERVAL};
-use crate::client::{Client, Lane, Request};
+use crate::client::{Answer, Client, Lane, Request};
 use crate::failure::{Failure, Reason};
 use crate::ledger::CallQueue;
 use crate::reading::{CallId, CallUpdate, PendingCall, Reading};
@@ -131,7 +131,8 @@ impl CallDetails {
         for day in days.iter().take(self.cost(days)) {
             *sent += 1;
             let request = self.request(id, *day)?;
-            let record = client.ask(&self.lane, &request, |answer| Record::decode(answer, self.api)).await?;
+            let decode = |answer: &Answer| Record::decode(answer, self.api);
+            let record = self.access.ask(client, &self.lane, self.api, &request, decode).await?;
             if !matches!(record, Record::NoData) {
                 return Ok((record, (self.api == Api::V2).then_some(*day)));
             }

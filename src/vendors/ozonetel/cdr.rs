@@ -2,6 +2,8 @@
 //! legs, rejects a leg that cannot be true, and turns legs and calls into figures. When a call is asked for again is
 //! the queue's business.
 
+pub(super) mod bulk;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::ToSpan;

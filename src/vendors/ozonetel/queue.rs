@@ -9,13 +9,14 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
+use crate::ledger::calendar;
 use crate::reading::{CallId, CallUpdate, PendingCall};
 use crate::settings::RateLimit;
 
 /// How many days back the vendor answers.
 const KEPT_DAYS: i64 = 15;
 /// The local hour from which yesterday can be read.
-const READY_HOUR: i8 = 3;
+pub(super) const READY_HOUR: i8 = 3;
 
 /// What the vendor said about one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,9 +131,8 @@ fn next_ready_hour(zone: &TimeZone, now: Timestamp) -> Timestamp {
     if hour > now { hour } else { ready_hour(zone, today.saturating_add(1.day())) }
 }
 
-fn ready_hour(zone: &TimeZone, day: Date) -> Timestamp {
-    let hour = zone.to_ambiguous_timestamp(day.at(READY_HOUR, 0, 0, 0)).compatible();
-    hour.unwrap_or(Timestamp::MAX)
+pub(super) fn ready_hour(zone: &TimeZone, day: Date) -> Timestamp {
+    calendar::ready_at(day, READY_HOUR, zone)
 }
 
 #[cfg(test)]

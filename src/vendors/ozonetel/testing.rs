@@ -13,8 +13,28 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::settings::{AccountSettings, RateLimit, ReportSettings, Tls};
 
-/// One recorded request: URL with query, and body.
-pub(super) type Asked = (Url, String);
+/// One recorded request.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    pub(super) method: http::Method,
+    pub(super) url: Url,
+    headers: Vec<(http::HeaderName, http::HeaderValue)>,
+    pub(super) body: String,
+}
+
+impl Asked {
+    /// A header's value; empty if absent.
+    pub(super) fn header(&self, name: &str) -> &str {
+        let header = self.headers.iter().find(|(known, _)| known == name);
+        header.and_then(|(_, value)| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// A parameter of the JSON body.
+    pub(super) fn parameter(&self, name: &str) -> String {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        body[name].as_str().unwrap_or_default().to_owned()
+    }
+}
 
 /// The account's way out to a function.
 pub(super) struct Vendor {
@@ -31,7 +51,12 @@ struct Fake<F> {
 impl<F: Fn(&Asked) -> Answer + Send + Sync> Transport for Fake<F> {
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
         Box::pin(async move {
-            let asked = (request.url.clone(), String::from_utf8_lossy(&request.body).into_owned());
+            let asked = Asked {
+                method: request.method.clone(),
+                url: request.url.clone(),
+                headers: request.headers.clone(),
+                body: String::from_utf8_lossy(&request.body).into_owned(),
+            };
             let answer = (self.respond)(&asked);
             self.asked.lock().expect("one thread").push(asked);
             Ok(answer)

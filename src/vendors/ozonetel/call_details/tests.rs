@@ -71,7 +71,7 @@ impl Scene {
 
     /// `ucid day` of the requests since the last call.
     fn asked(&self) -> Vec<String> {
-        let print = |(url, body): Asked| {
+        let print = |Asked { url, body, .. }: Asked| {
             if body.is_empty() {
                 return url.to_string();
             }
@@ -110,7 +110,7 @@ async fn a_call_is_asked_for_at_once_and_read_once_more_after_three() {
 #[tokio::test(start_paused = true)]
 async fn without_a_day_the_listed_one_and_the_one_before_are_tried() {
     let mut scene =
-        Scene::new(Api::V2, "100200300", |(_, body)| if body.contains("11-19") { OUTBOUND } else { NO_DATA });
+        Scene::new(Api::V2, "100200300", |Asked { body, .. }| if body.contains("11-19") { OUTBOUND } else { NO_DATA });
     scene.poll(at(20, 1, 0)).await.expect("a reading");
     assert_eq!(scene.asked(), ["100200300 2026-11-20 00:00:00"], "yesterday is not there before three");
     scene.poll(at(20, 3, 5)).await.expect("a reading");
@@ -200,7 +200,7 @@ async fn a_backlog_is_worked_off_at_the_pace_of_the_vendor() {
 
 #[tokio::test(start_paused = true)]
 async fn bad_credentials_stop_the_poll_and_the_others_go_first_next_time() {
-    let mut scene = Scene::new(Api::V2, "1,2026-11-19\n2,2026-11-19\n", |(_, body)| {
+    let mut scene = Scene::new(Api::V2, "1,2026-11-19\n2,2026-11-19\n", |Asked { body, .. }| {
         if body.contains(r#""ucid":"1""#) { BAD_KEY } else { NO_DATA }
     });
     assert_eq!(scene.poll(at(20, 12, 0)).await.map_err(|f| f.reason), Err(Reason::Auth));
@@ -214,7 +214,7 @@ async fn bad_credentials_stop_the_poll_and_the_others_go_first_next_time() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_without_a_day_costs_no_second_request_and_prints_no_call() {
-    let mut scene = Scene::new(Api::V2, "100200300\n100200301\n", |(_, body)| {
+    let mut scene = Scene::new(Api::V2, "100200300\n100200301\n", |Asked { body, .. }| {
         if body.contains("100200300") { "<html>100200300" } else { OUTBOUND }
     });
     let reading = scene.poll(at(20, 12, 0)).await.expect("a reading");
@@ -226,7 +226,7 @@ async fn a_failure_without_a_day_costs_no_second_request_and_prints_no_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_cannot_be_read_does_not_hold_up_those_without_data() {
-    let mut scene = Scene::new(Api::V2, "1,2026-11-20\n2,2026-11-20\n3,2026-11-20\n", |(_, body)| {
+    let mut scene = Scene::new(Api::V2, "1,2026-11-20\n2,2026-11-20\n3,2026-11-20\n", |Asked { body, .. }| {
         if body.contains("\"2\"") { r#"{"status":"success","details":[7]}"# } else { NO_DATA }
     });
     let reading = scene.poll(at(20, 9, 0)).await.expect("two of three were read");

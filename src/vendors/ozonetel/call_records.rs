@@ -1,0 +1,208 @@
+//! All calls of an account, by the page (`fetchCdrByPagination`): two requests a minute, 500 rows a page, one local day per
+//! request, newest first, and a day may hold 20,000 rows.
+//!
+//! **What is read when.** The ledger says which windows of which days are due ([`crate::ledger::windows`]): the latest ones
+//! of today at every poll, older ones as they age, a past day hourly from 03:00 until it has settled. Windows that follow
+//! each other are read in one go, as many as their rows of last time fit ([`chunk`]), the present first and then the
+//! oldest, as long as the interval has room at the vendor's pace. Where one page holds more of today than is due, it is
+//! read along.
+//!
+//! **Why every leg counts once, with its highest figures.** A leg is a bucket by its `UCID`, so to read it again is
+//! harmless. A window counts as read only if all its pages were seen whole ([`pages`]), and a day closes only when each of
+//! its windows was read so after the day had settled. Until then each leg is a bucket in the ledger, afterwards figures of
+//! that day are not taken any more.
+//!
+//! **Why every call counts once.** A call is a bucket by its `CallID`, and belongs to the campaign of its first leg. Only
+//! who knows all its legs can say which that is, and whether one was answered. So a request reaches [`chunk::MARGIN`]
+//! windows beyond those that it is for, into the neighbouring day too, and only calls with a leg in the inner windows are
+//! counted. Legs of one call that begin further apart than that may count as two calls if their campaigns differ. The
+//! first windows of a day wait for 03:00 with their calls, as their first legs may stand on yesterday. While pages are read
+//! a call may come of which one leg belongs on a page that was read before: where the list has grown, calls that are seen
+//! for the first time wait for the next look, and their windows with them.
+
+mod chunk;
+mod pages;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use futures_util::future::BoxFuture;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::INTERVAL;
+use super::api::Access;
+use super::cdr::bulk;
+use super::queue::{Pace, READY_HOUR, ready_hour};
+use crate::client::{Client, Lane};
+use crate::failure::{Failure, Reason};
+use crate::ledger::calendar::day_of;
+use crate::ledger::windows::{DueWindows, Window};
+use crate::reading::{CallId, Reading};
+use crate::settings::{RateLimit, ReportSettings, report_config};
+use crate::vendors::{Poll, Report};
+use chunk::{Chunk, Density};
+use pages::{Pages, Seen};
+
+report_config! {
+    /// `call_records:`
+    pub struct CallRecordsReport, default INTERVAL, {}
+}
+
+/// The report.
+#[derive(Debug)]
+pub(super) struct CallRecords {
+    access: Access,
+    lane: Lane,
+    zone: TimeZone,
+    pace: Pace,
+    settings: ReportSettings,
+    density: Density,
+    /// Whether a poll has shown the present since the start.
+    begun: bool,
+    /// Calls that wait for the next look.
+    waiting: BTreeSet<(Date, CallId)>,
+}
+
+impl CallRecordsReport {
+    pub(super) const NAME: &str = "call_records";
+    pub(super) const API: &str = "cdr";
+    pub(super) const LIMIT: RateLimit = RateLimit::per_minute(2);
+}
+
+impl CallRecords {
+    pub(super) fn new(access: Access, lane: Lane, zone: TimeZone, pace: Pace, settings: ReportSettings) -> Self {
+        Self { access, lane, zone, pace, settings, density: Density::default(), begun: false, waiting: BTreeSet::new() }
+    }
+
+    /// What is due, without the first windows of today while yesterday cannot be read. The first poll brings the present
+    /// alone: whoever starts the program waits for it.
+    fn due(&self, poll: &Poll<'_>) -> DueWindows {
+        let mut due = poll.calls.windows.due(poll.now, &self.zone, READY_HOUR, &self.settings);
+        let today = day_of(poll.now, &self.zone);
+        let ready = poll.now >= ready_hour(&self.zone, today);
+        due.rest.retain(|(day, place)| ready || *day != today || !chunk::needs_yesterday(*place));
+        if !self.begun && !due.tail.is_empty() {
+            due.rest.clear();
+        }
+        due
+    }
+
+    /// Reads one chunk; adds what it says.
+    async fn read(
+        &mut self,
+        client: &Client,
+        chunk: &Chunk,
+        today: Date,
+        pages: &mut Pages,
+        reading: &mut Reading,
+    ) -> Result<Found, Failure> {
+        let (mut whole, mut grown) = (true, false);
+        let mut rows = BTreeMap::new();
+        for (day, span) in chunk.queries(today) {
+            let most = (day == chunk.day && chunk.may_split()).then_some(chunk::MOST_ROWS);
+            match pages.read(&self.access, client, &self.lane, day, &span, most, &mut rows).await? {
+                Seen::Whole => {}
+                Seen::Grown => grown = true,
+                Seen::Shifting => whole = false,
+                Seen::TooMany(total) => {
+                    self.density.learn_total(day, &span, total);
+                    return Ok(Found::TooMuch);
+                }
+            }
+        }
+        let listed = bulk::assemble(rows.into_values());
+        reading.rejected += listed.rejected;
+        reading.rows += listed.legs();
+        if listed.legs() == 0 && listed.rejected > 0 {
+            return Ok(Found::Unreadable);
+        }
+        // Of a call of which a leg may have slipped through nothing is said, and its windows are read again.
+        let (waiting, mut unsure) = (&mut self.waiting, BTreeSet::new());
+        let may_count = |id: &CallId, windows: &[Window]| {
+            let inner = windows.iter().any(|window| chunk.holds(*window));
+            let first_seen = grown && inner && waiting.insert((chunk.day, id.clone()));
+            if first_seen {
+                unsure.extend(windows.iter().copied());
+            }
+            whole && inner && !first_seen
+        };
+        bulk::count(&listed, may_count, reading);
+        if whole {
+            let legs = listed.starts().map(|start| (start.date(), start.time()));
+            self.density.learn(chunk.day, &chunk.span, legs);
+            let windows = chunk.core.clone().map(|place| (chunk.day, place));
+            reading.windows.extend(windows.filter(|window| !unsure.contains(window)));
+        }
+        reading.read += 1;
+        Ok(if whole { Found::Read } else { Found::Shifting })
+    }
+}
+
+/// What became of a chunk.
+#[derive(Debug, PartialEq)]
+enum Found {
+    Read,
+    /// Rows came and went while the pages were read: what was seen counts, the windows are read again.
+    Shifting,
+    /// Better read in parts.
+    TooMuch,
+    /// There are rows, and none of them can be read.
+    Unreadable,
+}
+
+impl Report for CallRecords {
+    fn poll<'a>(&'a mut self, poll: Poll<'a>) -> BoxFuture<'a, Result<Reading, Failure>> {
+        Box::pin(async move {
+            let (due, today) = (self.due(&poll), day_of(poll.now, &self.zone));
+            // One is left for what comes between.
+            let room = self.pace.requests.saturating_sub(1).max(1);
+            let closed = poll.calls.windows.closed_through;
+            self.density.forget_before(closed);
+            self.waiting.retain(|(day, _)| closed.is_none_or(|closed| *day > closed));
+            let mut reading = Reading::default();
+            let mut pages = Pages::default();
+            let mut queue: VecDeque<Chunk> = chunk::plan(&due, &self.density, room).into();
+            let mut others = 0;
+            while let Some(chunk) = queue.pop_front() {
+                // One at least: a past day must not wait for ever behind a busy present.
+                if !chunk.tail && others > 0 && pages.sent + self.density.pages(&chunk) > room {
+                    break;
+                }
+                match self.read(poll.client, &chunk, today, &mut pages, &mut reading).await {
+                    Ok(Found::Read | Found::Shifting) if chunk.tail => self.begun = true,
+                    Ok(Found::Read | Found::Shifting) => others += 1,
+                    Ok(Found::TooMuch) if chunk.tail => queue = chunk::plan(&due, &self.density, room).into(),
+                    Ok(Found::TooMuch) => {
+                        for half in chunk.halves().into_iter().rev() {
+                            queue.push_front(half);
+                        }
+                    }
+                    // Past rows do not make up for a present that cannot be read.
+                    Ok(Found::Unreadable) if chunk.tail => {
+                        return Ok(Reading { read: 1, rejected: reading.rejected, ..Reading::default() });
+                    }
+                    Ok(Found::Unreadable) => {
+                        others += 1;
+                        reading.failures.push(Failure::malformed("no row of the answer could be read"));
+                    }
+                    Err(failure) if chunk.tail => return Err(failure),
+                    Err(failure) => {
+                        others += 1;
+                        let stop = failure.ends_poll() || failure.reason == Reason::Auth;
+                        reading.failures.push(failure);
+                        if stop || reading.failures.len() > MOST_FAILURES {
+                            break;
+                        }
+                    }
+                }
+            }
+            Ok(reading)
+        })
+    }
+}
+
+/// After so many failures the next poll tries the others.
+const MOST_FAILURES: usize = 3;
+
+#[cfg(test)]
+mod tests;
