@@ -217,7 +217,7 @@ impl Client {
         self.0.transport.ready().await?;
         let _permit = self.turn(lane).await?;
         let shared = &*self.0;
-        lane.meter.requests.inc();
+        lane.meter.sent();
         let started = Instant::now();
         let sent = tokio::time::timeout(shared.settings.timeout, shared.transport.send(request)).await;
         lane.meter.duration.observe(started.elapsed().as_secs_f64());
@@ -240,7 +240,7 @@ impl Client {
         loop {
             let waited = budget.take().await;
             if !waited.is_zero() {
-                lane.meter.wait.inc_by(waited.as_secs_f64());
+                lane.meter.waited(waited);
             }
             match in_flight.try_acquire() {
                 Ok(permit) => return Ok(permit),

@@ -11,7 +11,7 @@ const TICKS: f64 = 100.0;
 /// What /proc says of this process; nothing where there is no /proc.
 pub fn samples() -> Vec<Sample> {
     let mut samples = Vec::new();
-    let mut add = |family, value| samples.push(Sample { family, labels: Vec::new(), value });
+    let mut add = |family, value| samples.push(Sample { family, labels: Vec::new(), value, created: None });
     // Fields after the command in parentheses, which may hold anything.
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<f64> = stat

@@ -18,6 +18,7 @@ mod golden;
 mod hostile;
 mod hostile_wolkvox;
 mod isolation;
+mod page;
 mod reload;
 mod transport;
 mod truth_huawei;
