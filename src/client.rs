@@ -234,7 +234,7 @@ impl Client {
         let closed = || Failure::new(Reason::Internal, "the client is closed");
         let in_flight = &self.0.in_flight;
         if let Some(share) = &lane.share {
-            lane.meter.wait.inc_by(share.take(&self.0.clock).await?.as_secs_f64());
+            lane.meter.waited(share.take(&self.0.clock).await?);
         }
         let Some(budget) = &lane.budget else { return in_flight.acquire().await.map_err(|_| closed()) };
         loop {

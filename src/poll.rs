@@ -22,7 +22,7 @@ use crate::ledger::{Applied, Book};
 use crate::page::Page;
 use crate::reading::Reading;
 use crate::vendors::{Calendar, Poll, Report, ReportSetup};
-use shown::Shown;
+pub use shown::Shown;
 
 /// Everything that the task of one report needs.
 pub struct Task {
@@ -102,7 +102,7 @@ impl Task {
 
     /// Has the page show what there is. Off the event loop, as it encodes and compresses.
     async fn publish(&self, shown: &Arc<Shown>, fresh: bool) {
-        shown.gauges().fresh = fresh;
+        shown.set_fresh(fresh);
         let (page, slot, source) = (Arc::clone(&self.page), self.slot, Arc::clone(shown));
         if !self.offload {
             page.publish(slot, source);

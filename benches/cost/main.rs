@@ -9,6 +9,10 @@
 mod huawei;
 mod ledger;
 mod memory;
+#[path = "../support/operators.rs"]
+mod operators;
+mod page;
+mod pipeline;
 mod processes;
 mod requests;
 mod simulators;
@@ -57,6 +61,12 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if wanted("ledger") {
         rows.extend(ledger::measure()?);
+    }
+    if wanted("pipeline") {
+        rows.extend(pipeline::measure()?);
+    }
+    if wanted("page") {
+        rows.extend(page::measure()?);
     }
     if wanted("year") {
         rows.push(year::measure()?);

@@ -19,7 +19,7 @@ use crate::reading::{Entity, Gauge, Reading, fit};
 use crate::vendors::Calendar;
 
 /// The source of one report's block.
-pub(super) struct Shown {
+pub struct Shown {
     vendor: Arc<str>,
     account: Arc<str>,
     /// Where a bucket's day begins; none where buckets are no days.
@@ -37,20 +37,26 @@ type Extra = Arc<[(&'static str, String)]>;
 #[derive(Debug, Default)]
 pub(super) struct Gauges {
     /// Whether counters and names are shown.
-    pub(super) fresh: bool,
+    fresh: bool,
     values: BTreeMap<GaugeKey, (f64, Instant)>,
 }
 
 // === impl Shown ===
 
 impl Shown {
-    pub(super) fn new(id: &ReportId, calendar: &Calendar, book: Arc<Mutex<Book>>) -> Self {
+    /// What a report shows that keeps its counters in `book`: nothing yet.
+    pub fn new(id: &ReportId, calendar: &Calendar, book: Arc<Mutex<Book>>) -> Self {
         let zone = match calendar {
             Calendar::Present => None,
             Calendar::Days { zone } | Calendar::Calls { zone } => Some(zone.clone()),
         };
         let gauges = Mutex::default();
         Self { vendor: id.vendor.into(), account: Arc::clone(&id.account), zone, book, gauges }
+    }
+
+    /// Says whether counters and names may be shown.
+    pub fn set_fresh(&self, fresh: bool) {
+        self.gauges().fresh = fresh;
     }
 
     pub(super) fn gauges(&self) -> MutexGuard<'_, Gauges> {

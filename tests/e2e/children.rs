@@ -16,7 +16,7 @@ const COMPLAINTS: [&str; 5] = ["duplicate", "out of order", "out-of-order", "err
 const A_COUNT_OF_DAYS: &str = "contact_center_lost_days_total use base unit \"seconds\" instead of \"days\"";
 
 /// A child that ends with its owner.
-struct Guard(Child);
+pub(crate) struct Guard(Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -170,7 +170,7 @@ impl Server {
     }
 }
 
-fn prometheus() -> PathBuf {
+pub(crate) fn prometheus() -> PathBuf {
     std::env::var_os("PROMETHEUS").map_or_else(|| "prometheus".into(), PathBuf::from)
 }
 
@@ -179,7 +179,7 @@ fn promtool() -> PathBuf {
     if beside.is_file() { beside } else { "promtool".into() }
 }
 
-fn start(command: &mut Command, log: &Path) -> Guard {
+pub(crate) fn start(command: &mut Command, log: &Path) -> Guard {
     let file = File::create(log).unwrap();
     let second = file.try_clone().unwrap();
     let started = command.stdin(Stdio::null()).stdout(file).stderr(second).spawn();
@@ -187,7 +187,7 @@ fn start(command: &mut Command, log: &Path) -> Guard {
 }
 
 /// The address in the log line that holds `message`.
-async fn listening(child: &mut Guard, log: &Path, message: &str) -> String {
+pub(crate) async fn listening(child: &mut Guard, log: &Path, message: &str) -> String {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
         let text = std::fs::read_to_string(log).unwrap();

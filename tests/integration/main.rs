@@ -5,6 +5,7 @@
 // Helpers.
 mod exposition;
 mod process;
+mod representations;
 mod support;
 mod vendor;
 

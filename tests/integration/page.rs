@@ -1,106 +1,22 @@
 //! The page over HTTP in all its forms: each says the same, and every one of them can be read by others' decoders.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::sync::Arc;
 
-use prost::Message;
+use contact_center_exporter::amount::Amount;
+use contact_center_exporter::catalogue::Family;
+use contact_center_exporter::page::histogram::{Histogram, HistogramValue};
+use contact_center_exporter::page::{Format, Representation, Sample, Value};
+use proptest::prelude::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::exposition::Exposition;
+use super::representations::{Metric, check, families, read};
 use super::support::{OPEN_METRICS, Running, fixture, noon, write};
 use super::vendor::{Reply, Vendor};
 
 pub(crate) const PROTOBUF: &str =
     "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
-
-#[derive(Clone, PartialEq, Message)]
-struct MetricFamily {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    help: String,
-    #[prost(int32, tag = "3")]
-    kind: i32,
-    #[prost(message, repeated, tag = "4")]
-    metric: Vec<Metric>,
-    #[prost(string, tag = "5")]
-    unit: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Metric {
-    #[prost(message, repeated, tag = "1")]
-    label: Vec<LabelPair>,
-    #[prost(message, tag = "2")]
-    gauge: Option<Number>,
-    #[prost(message, tag = "3")]
-    counter: Option<Number>,
-    #[prost(message, tag = "7")]
-    histogram: Option<Histogram>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct LabelPair {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(string, tag = "2")]
-    value: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Number {
-    #[prost(double, tag = "1")]
-    value: f64,
-    #[prost(message, tag = "3")]
-    created: Option<Timestamp>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Timestamp {
-    #[prost(int64, tag = "1")]
-    seconds: i64,
-    #[prost(int32, tag = "2")]
-    nanos: i32,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Histogram {
-    #[prost(uint64, tag = "1")]
-    count: u64,
-    #[prost(double, tag = "2")]
-    sum: f64,
-    #[prost(message, repeated, tag = "3")]
-    bucket: Vec<Bucket>,
-    #[prost(sint32, tag = "5")]
-    schema: i32,
-    #[prost(double, tag = "6")]
-    zero_threshold: f64,
-    #[prost(uint64, tag = "7")]
-    zero_count: u64,
-    #[prost(message, repeated, tag = "12")]
-    positive_span: Vec<Span>,
-    #[prost(sint64, repeated, packed = "false", tag = "13")]
-    positive_delta: Vec<i64>,
-    #[prost(message, tag = "15")]
-    created: Option<Timestamp>,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Bucket {
-    #[prost(uint64, tag = "1")]
-    below: u64,
-    #[prost(double, tag = "2")]
-    bound: f64,
-}
-
-#[derive(Clone, Copy, PartialEq, Message)]
-struct Span {
-    #[prost(sint32, tag = "1")]
-    offset: i32,
-    #[prost(uint32, tag = "2")]
-    length: u32,
-}
 
 /// One account of each vendor whose counters have something to tell: days of India, of Bogota, and a session.
 async fn ready() -> (Vendor, Running) {
@@ -143,57 +59,6 @@ async fn raw(running: &Running, accept: &str, encoding: &str) -> (String, Vec<u8
     (head, body)
 }
 
-/// One member, and nothing behind it.
-fn unpack(body: &[u8]) -> Vec<u8> {
-    let mut reader = flate2::bufread::GzDecoder::new(body);
-    let mut plain = Vec::new();
-    reader.read_to_end(&mut plain).unwrap();
-    assert!(reader.into_inner().is_empty());
-    plain
-}
-
-fn families(mut body: &[u8]) -> Vec<MetricFamily> {
-    let mut families = Vec::new();
-    while !body.is_empty() {
-        families.push(MetricFamily::decode_length_delimited(&mut body).unwrap());
-    }
-    families
-}
-
-#[expect(clippy::cast_precision_loss, reason = "small counts")]
-fn count(count: u64) -> f64 {
-    count as f64
-}
-
-/// Every series with its value, as the text formats would name it.
-fn series(families: &[MetricFamily]) -> BTreeMap<(String, BTreeMap<String, String>), f64> {
-    let mut all = BTreeMap::new();
-    for family in families {
-        for metric in &family.metric {
-            let labels: BTreeMap<_, _> =
-                metric.label.iter().map(|label| (label.name.clone(), label.value.clone())).collect();
-            let mut add = |suffix: &str, le: Option<String>, value| {
-                let mut labels = labels.clone();
-                labels.extend(le.map(|le| ("le".to_owned(), le)));
-                assert!(all.insert((format!("{}{suffix}", family.name), labels), value).is_none());
-            };
-            match (family.kind, &metric.counter, &metric.gauge, &metric.histogram) {
-                (0, Some(number), None, None) | (1, None, Some(number), None) => add("", None, number.value),
-                (4, None, None, Some(histogram)) => {
-                    add("_sum", None, histogram.sum);
-                    add("_count", None, count(histogram.count));
-                    for Bucket { below, bound } in &histogram.bucket {
-                        let le = if bound.is_infinite() { "+Inf".to_owned() } else { format!("{bound:?}") };
-                        add("_bucket", Some(le), count(*below));
-                    }
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-    }
-    all
-}
-
 /// What the exporter says of itself moves between two scrapes.
 fn moves(name: &str) -> bool {
     name.starts_with("process_")
@@ -209,15 +74,10 @@ async fn every_format_says_the_same_compressed_or_not() {
         let (head, packed) = raw(&running, accept, "gzip").await;
         assert!(head.contains("content-encoding: gzip"), "{head}");
         assert!(packed.len() < plain.len(), "{} of {}", packed.len(), plain.len());
-        for body in [plain, unpack(&packed)] {
-            let page: BTreeMap<_, _> = if accept == PROTOBUF {
-                series(&families(&body))
-            } else {
-                let text = String::from_utf8(body).unwrap();
-                let page = Exposition::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-                page.samples.into_iter().map(|sample| ((sample.name, sample.labels), sample.value)).collect()
-            };
-            pages.push(page.into_iter().filter(|((name, _), _)| !moves(name)).collect::<BTreeMap<_, _>>());
+        let format = if accept == PROTOBUF { Format::Protobuf } else { Format::Text004 };
+        for (gzip, body) in [(false, plain), (true, packed)] {
+            let page = read(Representation { format, gzip }, body).into_iter();
+            pages.push(page.filter(|((name, _), _)| !moves(name)).collect::<BTreeMap<_, _>>());
         }
     }
     assert!(pages[0].len() > 100, "{:?}", pages[0]);
@@ -262,4 +122,54 @@ async fn protobuf_says_since_when_and_has_native_buckets() {
         }
     }
     running.stop().await;
+}
+
+fn samples() -> impl Strategy<Value = Vec<Sample>> {
+    let hostile = prop_oneof!["\\PC{0,12}", "[\\\\\"\n\r# {}=,\0]{0,8}", any::<String>(), Just("# EOF\n".to_owned())];
+    let value = prop_oneof![
+        (0.0..1e12_f64).prop_map(|n| (Family::AgentTalk, Value::Counter(Amount::from_f64(n).unwrap()))),
+        prop::num::f64::NORMAL.prop_map(|n| (Family::AgentAverageHandleTime, Value::Gauge(n))),
+        Just((Family::AgentInfo, Value::Gauge(1.0))),
+        prop::collection::vec(0.0..1e5_f64, 0..5).prop_map(|observed| {
+            let histogram = Histogram::new(&[1.0, 60.0, 3600.0]);
+            observed.into_iter().for_each(|value| histogram.observe(value));
+            (Family::CampaignTalkTime, Value::Histogram(histogram.value()))
+        }),
+    ];
+    let created = prop::option::of(0.0..2e9_f64);
+    let sample = (value, prop::collection::vec(hostile, 5), created).prop_map(|((family, value), names, created)| {
+        let labels = family.spec().labels.iter().copied().zip(names.into_iter().map(Arc::from)).collect();
+        Sample { family, labels, value, created }
+    });
+    prop::collection::vec(sample, 0..12)
+}
+
+proptest! {
+    /// Whatever vendors call their agents, every representation is well-formed and says the same.
+    #[test]
+    fn hostile_names_break_no_format(samples in samples()) {
+        check(vec![samples]);
+    }
+}
+
+#[test]
+fn reports_that_come_later_stand_beside_those_before() {
+    let report = |account: &str| {
+        (0..3000)
+            .map(|n| Sample {
+                family: Family::AgentTalk,
+                labels: vec![
+                    ("vendor", "v".into()),
+                    ("account", account.into()),
+                    ("agent", format!("agent {n}").into()),
+                ],
+                value: Value::Counter(Amount::whole(n)),
+                created: Some(1e9),
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(check(vec![report("a"), report("b"), Vec::new(), report("c")]).len(), 9000);
+    let empty = Value::Histogram(HistogramValue { sum: 0.0, buckets: vec![(f64::INFINITY, 0)], native: None });
+    let campaign = Sample { family: Family::CampaignTalkTime, labels: Vec::new(), value: empty, created: None };
+    assert_eq!(check(vec![vec![campaign]]).len(), 3);
 }
