@@ -57,8 +57,12 @@ impl Scratch {
             Value::Gauge(value) => put_simple(bytes, 2, *value),
             Value::Histogram(histogram) => put_histogram(bytes, inner, histogram),
         };
+        // A native histogram that began over an hour ago ends a Prometheus 3 that takes in both native histograms and
+        // created timestamps (prometheus/prometheus issue 16318), so it does not say when it began.
+        let is_native = matches!(value, Value::Histogram(HistogramValue { native: Some(_), .. }));
         if let Some(created) = created
             && field != 2
+            && !is_native
         {
             put_timestamp(bytes, inner, if field == 7 { 15 } else { 3 }, created);
         }

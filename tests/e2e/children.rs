@@ -144,18 +144,8 @@ impl Server {
         let mut child = start(&mut command, &log);
         let address = listening(&mut child, &log, "\"Listening on\"").await;
         let server = Self { address, log, _child: child };
-        server.ready().await;
+        ready(&format!("http://{}/-/ready", server.address)).await;
         server
-    }
-
-    async fn ready(&self) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let deadline = tokio::time::Instant::now() + DEADLINE;
-        let url = format!("http://{}/-/ready", self.address);
-        while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            assert!(tokio::time::Instant::now() < deadline, "Prometheus does not get ready");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
     }
 
     /// The lines of its log that speak of samples that it could not take, and every error.
@@ -167,6 +157,16 @@ impl Server {
             COMPLAINTS.iter().any(|words| line.contains(words)) || line.contains("level=error")
         };
         log.lines().filter(bad).map(str::to_owned).collect()
+    }
+}
+
+/// Waits until a server says that it is ready.
+pub(crate) async fn ready(url: &str) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !client.get(url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        assert!(tokio::time::Instant::now() < deadline, "{url} does not get ready");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
