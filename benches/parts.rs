@@ -1,8 +1,6 @@
 //! The parts of the way from an answer to a scrape, each by itself, for those who work on one of them: `cargo bench --bench
 //! parts`. What is required of the whole is measured in `cost`.
 
-#![expect(missing_docs, reason = "criterion's macros")]
-
 #[path = "support/operators.rs"]
 mod operators;
 
@@ -12,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use contact_center_exporter::health::Health;
 use contact_center_exporter::page::{Format, Page, Representation, process};
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-use operators::{Account, answer};
+use operators::{Account, SERIES, answer};
 
 const OPERATORS: usize = 10_000;
 
@@ -27,6 +25,7 @@ fn parts(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("10000 operators");
     group.sample_size(20).measurement_time(Duration::from_secs(4));
+    group.throughput(Throughput::Elements((OPERATORS * SERIES) as u64));
     group.bench_function("decode", |bench| bench.iter(|| account.decode(black_box(&first))));
     group.bench_function("serde_json::Value of the same", |bench| {
         bench.iter(|| serde_json::from_slice::<serde_json::Value>(black_box(&first)));
