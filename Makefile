@@ -10,15 +10,17 @@ SEED ?=
 # What the TLS library compiles with.
 COMPILER = cc=gcc /usr/include/stdio.h=libc6-dev
 
-.PHONY: help demo test simulate guide mutants bench
+.PHONY: help demo test test-scrapers simulate guide mutants bench fuzz
 
 help:
 	@echo 'make demo      build, and run against four simulated vendors (ARGS=--speed=60 makes their day shorter)'
 	@echo 'make test      format, lints, and every test, also with a real Prometheus server'
+	@echo 'make test-scrapers  whether the newest Prometheus and VictoriaMetrics read every format alike'
 	@echo 'make simulate  simulated weeks with every failure (SEEDS=100000 for many, SEED=17 for one alone)'
 	@echo 'make guide     follows docs/adding-a-vendor.md in a copy of the tree'
 	@echo 'make mutants   plants known mistakes, and sees whether the simulation notices'
-	@echo 'make bench     what it costs: start-up, memory, requests per second'
+	@echo 'make bench     what it costs: start-up, memory, requests per second, scrapes'
+	@echo 'make fuzz      looks for input that breaks the page, for a minute each (needs cargo-fuzz and a nightly toolchain)'
 
 demo:
 	scripts/need $(COMPILER)
@@ -36,6 +38,11 @@ test:
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny --locked check licenses bans sources; \
 	else echo 'cargo-deny is not installed: licences and sources were not checked'; fi
 
+test-scrapers:
+	scripts/need $(COMPILER) prometheus
+	scripts/newest target/newest prometheus victoria-metrics
+	NEWEST=$(CURDIR)/target/newest $(CARGO) test --locked --test e2e -- --ignored --nocapture scrapers
+
 simulate:
 	scripts/need $(COMPILER)
 	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(CARGO) test --locked --test simulation
@@ -49,5 +56,10 @@ mutants:
 	scripts/mutants
 
 bench:
-	scripts/need $(COMPILER) prometheus-pushgateway wrk
+	scripts/need $(COMPILER) prometheus-pushgateway wrk /usr/sbin/nginx=nginx-light
 	$(CARGO) bench --locked --bench cost
+	$(CARGO) bench --locked --bench parts
+
+fuzz:
+	scripts/need $(COMPILER)
+	for target in negotiate encode; do $(CARGO) +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done

@@ -44,6 +44,11 @@ impl Spec {
         self.name.ends_with("_info")
     }
 
+    /// Whether the exporter says it of itself: no report feeds it.
+    pub const fn is_own(&self) -> bool {
+        self.sources.is_empty()
+    }
+
     /// The unit that OpenMetrics wants named: the last part of the name, without `_total`.
     pub fn unit(&self) -> Option<&'static str> {
         let stem = self.name.trim_end_matches("_total");

@@ -218,7 +218,7 @@ impl Client {
         self.0.transport.ready().await?;
         let _permit = self.turn(lane).await?;
         let shared = &*self.0;
-        lane.meter.requests.inc();
+        lane.meter.sent();
         let started = Instant::now();
         let sent = tokio::time::timeout(shared.settings.timeout, shared.transport.send(request)).await;
         lane.meter.duration.observe(started.elapsed().as_secs_f64());
@@ -235,13 +235,13 @@ impl Client {
         let closed = || Failure::new(Reason::Internal, "the client is closed");
         let in_flight = &self.0.in_flight;
         if let Some(share) = &lane.share {
-            lane.meter.wait.inc_by(share.take(&self.0.clock).await?.as_secs_f64());
+            lane.meter.waited(share.take(&self.0.clock).await?);
         }
         let Some(budget) = &lane.budget else { return in_flight.acquire().await.map_err(|_| closed()) };
         loop {
             let waited = budget.take().await;
             if !waited.is_zero() {
-                lane.meter.wait.inc_by(waited.as_secs_f64());
+                lane.meter.waited(waited);
             }
             match in_flight.try_acquire() {
                 Ok(permit) => return Ok(permit),

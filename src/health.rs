@@ -2,30 +2,29 @@
 //! counted and logged by one function, so that the two cannot drift.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::histogram::Histogram;
 use tracing::{debug, info, warn};
 
 use crate::amount::Amount;
 use crate::catalogue::{Family, Kind};
 use crate::failure::{Failure, REASONS, Reason};
 use crate::ledger::Applied;
-use crate::page::{Block, Sample, Value, process};
+use crate::page::histogram::Histogram;
+use crate::page::{Block, Representation, Sample, Value, process};
 use crate::reading::Reading;
 
 /// Handles of one API of one account.
 #[derive(Debug, Clone)]
 pub struct ApiMeter {
-    /// Requests sent.
-    pub requests: Counter,
-    /// Their latency, shared by all accounts of the vendor.
+    requests: Arc<AtomicU64>,
+    /// The latency of requests, shared by all accounts of the vendor.
     pub duration: Histogram,
     /// Time spent waiting for the account's rate limit, shared by its APIs.
-    pub wait: Counter<f64, std::sync::atomic::AtomicU64>,
+    wait: Arc<Mutex<Duration>>,
 }
 
 /// Which report of which account.
@@ -75,14 +74,28 @@ pub struct Health(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     reports: BTreeMap<ReportId, ReportHealth>,
-    requests: BTreeMap<(&'static str, Arc<str>, &'static str), Counter>,
+    requests: BTreeMap<(&'static str, Arc<str>, &'static str), Arc<AtomicU64>>,
     durations: BTreeMap<(&'static str, &'static str), Histogram>,
-    waits: BTreeMap<(&'static str, Arc<str>), Counter<f64, std::sync::atomic::AtomicU64>>,
+    waits: BTreeMap<(&'static str, Arc<str>), Arc<Mutex<Duration>>>,
     guids_changed: BTreeMap<(&'static str, Arc<str>), Timestamp>,
     backlogs: BTreeMap<(&'static str, Arc<str>), Backlog>,
     loaded_at: Option<Timestamp>,
     /// The last attempt to load the configuration failed.
     load_failed: bool,
+}
+
+// === impl ApiMeter ===
+
+impl ApiMeter {
+    /// A request was sent.
+    pub fn sent(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request waited for the rate limit.
+    pub fn waited(&self, time: Duration) {
+        *self.wait.lock().unwrap_or_else(PoisonError::into_inner) += time;
+    }
 }
 
 // === impl Health ===
@@ -94,20 +107,16 @@ impl Health {
 
     /// The handles of `api`, made at first use.
     pub fn api(&self, vendor: &'static str, account: &str, api: &'static str) -> ApiMeter {
-        let bounds: &[f64] = match Family::ApiRequestDuration.spec().kind {
+        let bounds: &'static [f64] = match Family::ApiRequestDuration.spec().kind {
             Kind::Histogram(bounds) => bounds,
             Kind::Counter | Kind::Gauge => &[],
         };
         let account: Arc<str> = account.into();
         let mut inner = self.lock();
         ApiMeter {
-            requests: inner.requests.entry((vendor, Arc::clone(&account), api)).or_default().clone(),
-            duration: inner
-                .durations
-                .entry((vendor, api))
-                .or_insert_with(|| Histogram::new(bounds.iter().copied()))
-                .clone(),
-            wait: inner.waits.entry((vendor, account)).or_default().clone(),
+            requests: Arc::clone(inner.requests.entry((vendor, Arc::clone(&account), api)).or_default()),
+            duration: inner.durations.entry((vendor, api)).or_insert_with(|| Histogram::new(bounds)).clone(),
+            wait: Arc::clone(inner.waits.entry((vendor, account)).or_default()),
         }
     }
 
@@ -263,27 +272,41 @@ impl Health {
     }
 
     /// The exporter's own block of the page.
-    pub fn block(&self, vendor_series: usize) -> Block {
+    pub fn block(&self, vendor_series: usize, representation: Representation) -> Block {
+        Block::live(&self.samples(vendor_series), representation)
+    }
+
+    fn samples(&self, vendor_series: usize) -> Vec<Sample> {
         let mut samples = process::samples();
+        // What counts here has counted since the process began.
+        let began = samples.iter().find_map(|sample| match sample.value {
+            Value::Gauge(at) if sample.family == Family::ProcessStart => Some(at),
+            _ => None,
+        });
         let inner = self.lock();
         for (id, report) in &inner.reports {
             add_report(&mut samples, id, report);
         }
-        let mut add =
-            |family, labels: Vec<(&'static str, Arc<str>)>, value| samples.push(Sample { family, labels, value });
+        let mut add = |family, labels: Vec<(&'static str, Arc<str>)>, value| {
+            samples.push(Sample { family, labels, value, created: None });
+        };
         for ((vendor, account, api), counter) in &inner.requests {
             let labels = vec![("vendor", (*vendor).into()), ("account", Arc::clone(account)), ("api", (*api).into())];
-            add(Family::ApiRequests, labels, Value::Counter(Amount::whole(counter.get())));
+            add(Family::ApiRequests, labels, Value::Counter(Amount::whole(counter.load(Ordering::Relaxed))));
         }
         for ((vendor, api), histogram) in &inner.durations {
             let labels = vec![("vendor", (*vendor).into()), ("api", (*api).into())];
-            add(Family::ApiRequestDuration, labels, Value::Live(histogram.clone()));
+            add(Family::ApiRequestDuration, labels, Value::Histogram(histogram.value()));
         }
         let account_labels = |vendor: &'static str, account: &Arc<str>| {
             vec![("vendor", vendor.into()), ("account", Arc::clone(account))]
         };
         for ((vendor, account), wait) in &inner.waits {
-            add(Family::ApiBudgetWait, account_labels(vendor, account), Value::Seconds(wait.get()));
+            add(
+                Family::ApiBudgetWait,
+                account_labels(vendor, account),
+                Value::Seconds(wait.lock().unwrap_or_else(PoisonError::into_inner).as_secs_f64()),
+            );
         }
         for ((vendor, account), at) in &inner.guids_changed {
             add(Family::GuidsChanged, account_labels(vendor, account), Value::Gauge(seconds(*at)));
@@ -310,14 +333,17 @@ impl Health {
         add(Family::BuildInfo, build, Value::Gauge(1.0));
         #[expect(clippy::cast_precision_loss, reason = "a count of series")]
         add(Family::ExporterSeries, Vec::new(), Value::Gauge(vendor_series as f64));
-        Block::encode(samples)
+        for sample in &mut samples {
+            sample.created = began;
+        }
+        samples
     }
 }
 
 fn add_report(samples: &mut Vec<Sample>, id: &ReportId, report: &ReportHealth) {
     let labels =
         || vec![("vendor", id.vendor.into()), ("account", Arc::clone(&id.account)), ("report", id.report.into())];
-    let mut add = |family, value| samples.push(Sample { family, labels: labels(), value });
+    let mut add = |family, value| samples.push(Sample { family, labels: labels(), value, created: None });
     for (family, count) in [
         (Family::Polls, report.polls),
         (Family::PollsSkipped, report.skipped),
@@ -339,7 +365,7 @@ fn add_report(samples: &mut Vec<Sample>, id: &ReportId, report: &ReportHealth) {
         for (reason, count) in counts {
             let mut labels = labels();
             labels.push(("reason", reason.label().into()));
-            samples.push(Sample { family, labels, value: Value::Counter(Amount::whole(*count)) });
+            samples.push(Sample { family, labels, value: Value::Counter(Amount::whole(*count)), created: None });
         }
     }
 }
@@ -360,7 +386,7 @@ mod tests {
         health.register(&id, Duration::from_secs(30), None);
         let reading = Reading { source_changed: true, ..Reading::default() };
         health.poll_failed(&id, at, Duration::ZERO, &Failure::new(Reason::Auth, "refused"), Some(&reading));
-        assert!(health.block(0).part(Family::GuidsChanged).is_some());
+        assert!(health.samples(0).iter().any(|sample| sample.family == Family::GuidsChanged));
         assert_eq!(health.reports()[0].1.up, Some(false));
     }
 }

@@ -90,6 +90,17 @@ struct Turn {
     windows: Windows,
 }
 
+/// An exported counter.
+#[derive(Debug, Clone, Copy)]
+pub struct Total {
+    /// Which one.
+    pub slot: Slot,
+    /// Its value.
+    pub amount: Amount,
+    /// The day of its first bucket.
+    pub since: Option<Date>,
+}
+
 /// What a transaction found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -382,21 +393,45 @@ impl Book {
         Ok(())
     }
 
-    /// The exported counters, by entity. Where agents are not shown theirs come added up, under the account.
-    pub fn totals(&self) -> BTreeMap<Entity, Vec<(Slot, Amount)>> {
-        let mut totals: BTreeMap<Entity, BTreeMap<Slot, Amount>> = BTreeMap::new();
+    /// Tells the exported counters of each entity, in their order. Where agents are not shown theirs come added up, under
+    /// the account.
+    pub fn each_total(&self, mut tell: impl FnMut(&Entity, &[Total])) {
         if self.unsaved {
-            return BTreeMap::new();
+            return;
         }
-        for (entity, state) in &self.entities {
-            let hidden = matches!(entity, Entity::Agent(_)) && !self.shows_agents();
-            let shown = if hidden { Entity::Account } else { entity.clone() };
-            let sums = totals.entry(shown).or_default();
-            for (slot, amount) in &state.totals {
-                *sums.entry(*slot).or_default() += *amount;
+        let mut totals = Vec::new();
+        let hidden = |entity: &Entity| matches!(entity, Entity::Agent(_)) && !self.shows_agents();
+        if !self.shows_agents() {
+            let mut sum = EntityState::default();
+            let summed = self.entities.iter().filter(|(entity, _)| hidden(entity) || **entity == Entity::Account);
+            summed.for_each(|(_, state)| sum.inherit(state.totals_since()));
+            if !sum.totals.is_empty() {
+                sum.tell(&Entity::Account, &mut totals, &mut tell);
             }
         }
-        totals.into_iter().map(|(entity, sums)| (entity, sums.into_iter().collect())).collect()
+        for (entity, state) in &self.entities {
+            if self.shows_agents() || !hidden(entity) && *entity != Entity::Account {
+                state.tell(entity, &mut totals, &mut tell);
+            }
+        }
+    }
+
+    /// The exported counters, by entity.
+    pub fn totals(&self) -> BTreeMap<Entity, Vec<(Slot, Amount)>> {
+        let mut all = BTreeMap::new();
+        self.each_total(|entity, totals| {
+            all.insert(entity.clone(), totals.iter().map(|total| (total.slot, total.amount)).collect());
+        });
+        all
+    }
+}
+
+impl EntityState {
+    fn tell(&self, entity: &Entity, totals: &mut Vec<Total>, tell: &mut impl FnMut(&Entity, &[Total])) {
+        totals.clear();
+        totals.extend(self.totals_since().map(|(slot, amount, since)| Total { slot, amount, since }));
+        totals.sort_unstable_by_key(|total| total.slot);
+        tell(entity, totals);
     }
 }
 

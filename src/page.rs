@@ -1,153 +1,272 @@
-//! The page: what every scrape reads. A poll encodes its own report's samples once, into a block; publishing is a pointer
-//! swap, so that a scrape sees whole blocks only and waits for nobody. A scrape joins blocks, family by family, in the
-//! order of the catalogue.
+//! The page: what every scrape reads. It costs a scrape what a static file costs, because all work is done when something
+//! changes:
+//!
+//! - A poll encodes its own report's samples once, into a *block* ([`block`]): per family a piece of text lines, of
+//!   protobuf, or of either compressed, whichever of them somebody has asked for of late. Blocks of other reports stay.
+//! - Blocks are joined, family by family in the order of the catalogue, into a *generation* ([`join`]): per
+//!   representation a list of `Bytes`. Publishing it is a pointer swap, so that a scrape sees one generation, whole.
+//! - A compressed page is not compressed again: compressed pieces are put behind one another ([`pack`]).
+//! - What the exporter says of itself is true at the moment of the scrape. It is encoded then, and goes between.
+//!
+//! What is wanted for the first time is made from the reports' sources, on the thread of whoever wants it.
 
+mod block;
 mod encode;
+pub mod histogram;
+mod join;
+mod message;
 pub mod negotiate;
+mod pack;
 pub mod process;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
-use crate::catalogue::{ALL, Family, Kind};
-pub use encode::{Block, Sample, Value};
-pub use negotiate::Format;
+use crate::catalogue::Family;
+pub use block::Block;
+use block::{Form, Forms};
+pub use encode::{Encoder, Sample, Source, Value};
+pub use join::Body;
+use join::{Headers, Joined};
+pub use negotiate::{Format, Representation};
+use pack::Packer;
 
-/// All blocks that are shown now.
-#[derive(Debug, Default)]
+/// A representation that nobody has asked for in this time is not made at the next publication.
+const REMEMBERED: Duration = Duration::from_mins(10);
+
+/// All that is shown now.
 pub struct Page {
-    /// One writer at a time: publishing replaces one block of the list.
-    writer: Mutex<Names>,
-    blocks: ArcSwap<Vec<Arc<Block>>>,
-    /// Places of reports that have left.
-    free: Mutex<Vec<usize>>,
+    /// One at a time: what is compressed leaves the other processors to the scrapes.
+    writer: Mutex<Writer>,
+    shown: ArcSwap<Generation>,
+    /// When each representation was last asked for, in seconds after `start` and one; zero is never.
+    asked: [AtomicU64; Representation::COUNT],
+    start: Instant,
 }
+
+/// What generations are made of.
+struct Writer {
+    sources: Vec<Option<Arc<dyn Source>>>,
+    blocks: Vec<Arc<Block>>,
+    /// Places of reports that have left.
+    free: Vec<usize>,
+    names: Names,
+    headers: Headers,
+    packer: Packer,
+}
+
+/// What scrapes read.
+#[derive(Debug, Default)]
+struct Generation {
+    series: usize,
+    pages: [Option<Arc<Joined>>; Representation::COUNT],
+}
+
+/// A page to be read, without the exporter's own figures.
+#[derive(Debug, Clone)]
+pub struct View(Arc<Joined>);
 
 /// Which report names an entity: of two that know it only one may, as `*_info` stands once per entity. The other one
 /// takes over when the first has stopped.
 #[derive(Debug, Default)]
-struct Names(HashMap<(Family, Vec<Arc<str>>), usize>);
+struct Names(HashMap<Name, usize>);
+
+/// The labels are vendor, account and entity.
+type Name = (Family, Vec<Arc<str>>);
 
 impl Page {
     /// A page with room for so many reports.
     pub fn new(reports: usize) -> Self {
         let empty = Arc::new(Block::default());
-        let blocks = (0..reports).map(|_| Arc::clone(&empty)).collect::<Vec<_>>();
-        Self { blocks: ArcSwap::from_pointee(blocks), ..Self::default() }
+        let writer = Writer {
+            sources: vec![None; reports],
+            blocks: (0..reports).map(|_| Arc::clone(&empty)).collect(),
+            free: Vec::new(),
+            names: Names::default(),
+            headers: Headers::default(),
+            packer: Packer::new(),
+        };
+        Self {
+            writer: Mutex::new(writer),
+            shown: ArcSwap::default(),
+            asked: [const { AtomicU64::new(0) }; Representation::COUNT],
+            start: Instant::now(),
+        }
     }
 
     /// A place for one more report: a free one, or a new one.
     pub fn join(&self) -> usize {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(free) = free {
-            return free;
-        }
-        let _one = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut blocks = Vec::clone(&self.blocks.load());
-        blocks.push(Arc::default());
-        let place = blocks.len() - 1;
-        self.blocks.store(Arc::new(blocks));
-        place
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        writer.free.pop().unwrap_or_else(|| {
+            writer.sources.push(None);
+            writer.blocks.push(Arc::default());
+            writer.blocks.len() - 1
+        })
     }
 
     /// The report has gone: what it had shown leaves, and its place is free.
     pub fn leave(&self, report: usize) {
-        self.publish(report, Vec::new());
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+        self.publish(report, Arc::new(Vec::new()));
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).free.push(report);
     }
 
-    /// Shows `samples` in place of what the report of that number had shown.
-    pub fn publish(&self, report: usize, mut samples: Vec<Sample>) {
-        let mut names = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.retain(|sample| names.may_show(report, sample));
-        drop(names);
-        let shown: HashSet<_> = samples.iter().filter_map(Names::key).collect();
-        let block = Block::encode(samples);
-        names = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut blocks = Vec::clone(&self.blocks.load());
-        if let Some(slot) = blocks.get_mut(report) {
-            *slot = Arc::new(block);
+    /// Shows what `source` has now in place of what the report of that number had shown. It takes a while: long pages are
+    /// encoded and compressed.
+    pub fn publish(&self, report: usize, source: Arc<dyn Source>) {
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.wanted();
+        if let Some(place) = writer.sources.get_mut(report) {
+            *place = Some(source);
+            writer.encode(report, forms(&wanted));
+            self.show(&mut writer, &wanted);
         }
-        self.blocks.store(Arc::new(blocks));
-        // Not before: until now they stood on the page.
-        names.0.retain(|name, owner| *owner != report || shown.contains(name));
+    }
+
+    /// The page as it is now, if it is there in that representation. From now on it will be.
+    pub fn view(&self, representation: Representation) -> Option<View> {
+        let index = representation.index();
+        self.asked[index].store(self.start.elapsed().as_secs() + 1, Ordering::Relaxed);
+        self.shown.load().pages[index].clone().map(View)
+    }
+
+    /// The page as it is now, made if need be, which takes a while.
+    pub fn make(&self, representation: Representation) -> View {
+        if let Some(view) = self.view(representation) {
+            return view;
+        }
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.wanted();
+        // Somebody else may have made it in the meantime.
+        if self.shown.load().pages[representation.index()].is_none() {
+            self.show(&mut writer, &wanted);
+        }
+        let pages = self.shown.load();
+        let made = pages.pages[representation.index()].clone();
+        View(made.unwrap_or_else(|| Arc::new(writer.join(representation))))
     }
 
     /// Vendor series that are shown now.
     pub fn series(&self) -> usize {
-        self.blocks.load().iter().map(|block| block.series()).sum()
+        self.shown.load().series
     }
 
-    /// The whole page; `health` is the exporter's own block.
-    pub fn render(&self, format: Format, health: &Block) -> String {
-        let blocks = self.blocks.load();
-        let size: usize = blocks.iter().map(|block| block.size()).sum();
-        let mut page = String::with_capacity(size + health.size() + 16 * 1024);
-        for family in ALL.iter().copied() {
-            let mut parts =
-                blocks.iter().map(|block| &**block).chain([health]).filter_map(|block| block.part(family)).peekable();
-            if parts.peek().is_some() {
-                write_header(&mut page, family, format);
-                parts.for_each(|part| page.push_str(part));
+    /// The whole page as one text; `own` is the exporter's own block.
+    pub fn render(&self, format: Format, own: &Block) -> String {
+        let body = self.make(Representation { format, gzip: false }).with(own);
+        String::from_utf8(body.concat()).unwrap_or_default()
+    }
+
+    fn wanted(&self) -> Vec<Representation> {
+        let now = self.start.elapsed().as_secs() + 1;
+        let recent = |representation: &Representation| {
+            let asked = self.asked[representation.index()].load(Ordering::Relaxed);
+            asked > 0 && now - asked.min(now) < REMEMBERED.as_secs()
+        };
+        Representation::all().into_iter().filter(recent).collect()
+    }
+
+    /// Makes and shows a generation of all blocks.
+    fn show(&self, writer: &mut Writer, wanted: &[Representation]) {
+        writer.fit(forms(wanted));
+        let mut generation =
+            Generation { series: writer.blocks.iter().map(|block| block.series()).sum(), ..Generation::default() };
+        for representation in wanted {
+            generation.pages[representation.index()] = Some(Arc::new(writer.join(*representation)));
+        }
+        self.shown.store(Arc::new(generation));
+    }
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Page({} series)", self.series())
+    }
+}
+
+impl View {
+    /// The whole page; `own` is the exporter's own block.
+    pub fn with(&self, own: &Block) -> Body {
+        self.0.with(own)
+    }
+}
+
+fn forms(wanted: &[Representation]) -> Forms {
+    wanted.iter().map(|representation| Form::of(*representation)).collect()
+}
+
+// === impl Writer ===
+
+impl Writer {
+    /// Encodes a report anew.
+    fn encode(&mut self, report: usize, forms: Forms) {
+        let Some(Some(source)) = self.sources.get(report).map(Option::as_deref) else { return };
+        let mut shown = HashSet::new();
+        let names = &mut self.names;
+        let may_show = Box::new(|family, entity: &[Arc<str>]| {
+            let name = (family, entity.to_vec());
+            let may = names.may_show(report, &name);
+            if may {
+                shown.insert(name);
+            }
+            may
+        });
+        let block = Block::encode(source, forms, may_show, Some(&mut self.packer));
+        // Others may have the names that it has left.
+        self.names.0.retain(|name, owner| *owner != report || shown.contains(name));
+        self.blocks[report] = Arc::new(block);
+    }
+
+    /// Sees to it that all blocks have these forms and no others.
+    fn fit(&mut self, wanted: Forms) {
+        for report in 0..self.blocks.len() {
+            let block = &self.blocks[report];
+            if !block.forms().meet(wanted) {
+                self.encode(report, wanted);
+            } else if !wanted.meet(block.forms()) {
+                self.blocks[report] = Arc::new(block.without(wanted));
             }
         }
-        if format == Format::OpenMetrics {
-            page.push_str("# EOF\n");
-        }
-        page
+    }
+
+    fn join(&mut self, representation: Representation) -> Joined {
+        Joined::new(representation, &self.blocks, &mut self.headers, &mut self.packer)
     }
 }
+
+// === impl Names ===
 
 impl Names {
-    /// The first three labels are vendor, account and entity; the others are what is said of it.
-    fn key(sample: &Sample) -> Option<(Family, Vec<Arc<str>>)> {
-        let info = sample.family.spec().is_info();
-        info.then(|| (sample.family, sample.labels.iter().take(3).map(|(_, value)| Arc::clone(value)).collect()))
-    }
-
-    fn may_show(&mut self, report: usize, sample: &Sample) -> bool {
-        Self::key(sample).is_none_or(|key| *self.0.entry(key).or_insert(report) == report)
-    }
-}
-
-/// HELP, TYPE and, in OpenMetrics, UNIT. The help texts of the catalogue need no escaping, which its tests hold.
-fn write_header(page: &mut String, family: Family, format: Format) {
-    let spec = family.spec();
-    let full = spec.full_name();
-    let open = format == Format::OpenMetrics;
-    let (name, kind) = match spec.kind {
-        Kind::Counter if open => (full.trim_end_matches("_total"), "counter"),
-        Kind::Counter => (full.as_str(), "counter"),
-        Kind::Gauge => (full.as_str(), "gauge"),
-        Kind::Histogram(_) => (full.as_str(), "histogram"),
-    };
-    for part in ["# HELP ", name, " ", spec.help, "\n# TYPE ", name, " ", kind, "\n"] {
-        page.push_str(part);
-    }
-    if open && let Some(unit) = spec.unit() {
-        for part in ["# UNIT ", name, " ", unit, "\n"] {
-            page.push_str(part);
-        }
+    fn may_show(&mut self, report: usize, name: &Name) -> bool {
+        *self.0.entry(name.clone()).or_insert(report) == report
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::histogram::HistogramValue;
     use super::*;
     use crate::amount::Amount;
 
     fn sample(family: Family, agent: &str, value: Value) -> Sample {
-        Sample { family, labels: vec![("vendor", "v".into()), ("account", "a".into()), ("agent", agent.into())], value }
+        Sample {
+            family,
+            labels: vec![("vendor", "v".into()), ("account", "a".into()), ("agent", agent.into())],
+            value,
+            created: None,
+        }
     }
 
     #[test]
     fn one_family_of_two_reports_stands_together_under_one_header() {
         let page = Page::new(2);
         let talk = |agent: &str, n| sample(Family::AgentTalk, agent, Value::Counter(Amount::whole(n)));
-        page.publish(0, vec![talk("z", 1), talk("b \"q\" \\ \n", 2)]);
-        page.publish(1, vec![talk("y", 3), sample(Family::AgentSignedIn, "y", Value::Gauge(1.0))]);
+        page.publish(0, Arc::new(vec![talk("z", 1), talk("b \"q\" \\ \n", 2)]));
+        page.publish(1, Arc::new(vec![talk("y", 3), sample(Family::AgentSignedIn, "y", Value::Gauge(1.0))]));
         let text = page.render(Format::Text004, &Block::default());
         assert_eq!(text.matches("# TYPE contact_center_agent_talk_seconds_total counter").count(), 1);
         assert!(text.contains(r#"agent_talk_seconds_total{vendor="v",account="a",agent="b \"q\" \\ \n"} 2"#), "{text}");
@@ -158,7 +277,7 @@ mod tests {
         ));
         assert!(open.ends_with("# EOF\n"));
         assert_eq!(page.series(), 4);
-        page.publish(1, Vec::new());
+        page.publish(1, Arc::new(Vec::new()));
         assert_eq!(page.series(), 2);
     }
 
@@ -171,13 +290,13 @@ mod tests {
             vec![sample]
         };
         let shown = || page.render(Format::Text004, &Block::default());
-        page.publish(0, info("Asha"));
-        page.publish(1, info("Asha P."));
+        page.publish(0, Arc::new(info("Asha")));
+        page.publish(1, Arc::new(info("Asha P.")));
         assert!(shown().contains("agent_name=\"Asha\"") && page.series() == 1, "{}", shown());
-        page.publish(0, info("Asha Q."));
+        page.publish(0, Arc::new(info("Asha Q.")));
         assert!(shown().contains("agent_name=\"Asha Q.\"") && page.series() == 1, "{}", shown());
-        page.publish(0, Vec::new());
-        page.publish(1, info("Asha P."));
+        page.publish(0, Arc::new(Vec::new()));
+        page.publish(1, Arc::new(info("Asha P.")));
         assert!(shown().contains("agent_name=\"Asha P.\"") && page.series() == 1, "{}", shown());
     }
 
@@ -191,8 +310,8 @@ mod tests {
             let of = |family| sample(family, report, Value::Counter(Amount::whole(n)));
             vec![of(Family::AgentTalk), of(Family::AgentHold), of(Family::AgentRing)]
         };
-        page.publish(0, block("r0", 0));
-        page.publish(1, block("r1", 0));
+        page.publish(0, Arc::new(block("r0", 0)));
+        page.publish(1, Arc::new(block("r1", 0)));
         std::thread::scope(|scope| {
             let readers: Vec<_> = (0..2)
                 .map(|_| {
@@ -217,7 +336,9 @@ mod tests {
                 .collect();
             for report in 0..2 {
                 let page = &page;
-                scope.spawn(move || (1..=ROUNDS).for_each(|n| page.publish(report, block(&format!("r{report}"), n))));
+                scope.spawn(move || {
+                    (1..=ROUNDS).for_each(|n| page.publish(report, Arc::new(block(&format!("r{report}"), n))));
+                });
             }
             std::thread::sleep(std::time::Duration::from_millis(300));
             done.store(true, Ordering::SeqCst);
@@ -231,10 +352,10 @@ mod tests {
         let name = "# HELP x\n# HELP contact_center_up y\n# TYPE z";
         page.publish(
             0,
-            vec![
+            Arc::new(vec![
                 sample(Family::AgentMute, name, Value::Counter(Amount::ONE)),
                 sample(Family::AgentSignedIn, name, Value::Gauge(1.0)),
-            ],
+            ]),
         );
         let text = page.render(Format::Text004, &Block::default());
         let samples: Vec<_> = text.lines().filter(|line| !line.starts_with('#')).collect();
@@ -252,8 +373,9 @@ mod tests {
     #[test]
     fn histograms_are_cumulative_and_end_with_infinity() {
         let page = Page::new(1);
-        let value = Value::Histogram { sum: 61.0, buckets: vec![(5.0, 1), (60.0, 0), (f64::INFINITY, 2)] };
-        page.publish(0, vec![sample(Family::CampaignTalkTime, "c", value)]);
+        let buckets = vec![(5.0, 1), (60.0, 0), (f64::INFINITY, 2)];
+        let value = Value::Histogram(HistogramValue { sum: 61.0, buckets, native: None });
+        page.publish(0, Arc::new(vec![sample(Family::CampaignTalkTime, "c", value)]));
         let text = page.render(Format::Text004, &Block::default());
         for line in [r#"_bucket{le="5.0","#, r#"_bucket{le="60.0","#, r#"_bucket{le="+Inf","#] {
             assert!(text.contains(line), "{line} in {text}");

@@ -1,7 +1,8 @@
 //! One task per report of an account: asks on its interval, has the ledger store what came, shows it, and takes it off
 //! the page when it has grown stale. A panic or a hang in one report touches no other.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod shown;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,17 +13,16 @@ use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::catalogue::{Family, Kind};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::failure::{Failure, Reason};
 use crate::health::{Health, ReportId};
 use crate::ledger::calendar::Due;
-use crate::ledger::slot::{Part, Slot};
 use crate::ledger::{Applied, Book};
-use crate::page::{Page, Sample, Value};
-use crate::reading::{Entity, Gauge, Reading, fit};
+use crate::page::Page;
+use crate::reading::Reading;
 use crate::vendors::{Calendar, Poll, Report, ReportSetup};
+pub use shown::Shown;
 
 /// Everything that the task of one report needs.
 pub struct Task {
@@ -49,13 +49,6 @@ pub struct Task {
 /// What a poll gives back: the report, and how it went.
 type Outcome = (Box<dyn Report>, Result<Reading, Failure>);
 
-/// A gauge's identity.
-type GaugeKey = (Family, Entity, Vec<(&'static str, String)>);
-
-/// The values that are not counters, each with the time of its own last success.
-#[derive(Debug, Default)]
-struct Gauges(BTreeMap<GaugeKey, (f64, Instant)>);
-
 /// A poll under way.
 struct Running {
     outcome: BoxFuture<'static, Outcome>,
@@ -71,15 +64,15 @@ impl Task {
         let settings = setup.settings.clone();
         let calendar = setup.calendar.clone();
         let mut idle = Some(std::mem::replace(&mut setup.report, Box::new(Nothing)));
-        let mut gauges = Gauges::default();
+        let shown = Arc::new(Shown::new(&self.id, &calendar, Arc::clone(&self.book)));
         let mut fresh_until = self.fresh_from_state(settings.stale_after);
-        self.publish(&gauges, fresh_until.is_some());
+        self.publish(&shown, fresh_until.is_some()).await;
 
         let mut ticks = tokio::time::interval_at(Instant::now() + delay, settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut running: Option<Running> = None;
         loop {
-            let expiry = gauges.next_expiry(settings.stale_after).into_iter().chain(fresh_until).min();
+            let expiry = shown.gauges().next_expiry(settings.stale_after).into_iter().chain(fresh_until).min();
             tokio::select! {
                 // What has finished first: a tick that is due at the same moment finds the report idle.
                 biased;
@@ -87,12 +80,12 @@ impl Task {
                 (report, result) = finished(&mut running) => {
                     idle = Some(report);
                     if let Some(poll) = running.take()
-                        && self.finish(poll, result, &mut gauges).await
+                        && self.finish(poll, result, &shown).await
                     {
                         fresh_until = Some(Instant::now() + settings.stale_after);
                     }
-                    gauges.expire(settings.stale_after, fresh_until.is_some());
-                    self.publish(&gauges, fresh_until.is_some());
+                    shown.gauges().expire(settings.stale_after, fresh_until.is_some());
+                    self.publish(&shown, fresh_until.is_some()).await;
                 }
                 _ = ticks.tick() => match idle.take() {
                     Some(report) => running = Some(self.start(report, &calendar)),
@@ -100,10 +93,21 @@ impl Task {
                 },
                 () = sleep_until(expiry) => {
                     fresh_until = fresh_until.filter(|until| *until > Instant::now());
-                    gauges.expire(settings.stale_after, fresh_until.is_some());
-                    self.publish(&gauges, fresh_until.is_some());
+                    shown.gauges().expire(settings.stale_after, fresh_until.is_some());
+                    self.publish(&shown, fresh_until.is_some()).await;
                 }
             }
+        }
+    }
+
+    /// Has the page show what there is. Off the event loop, as it encodes and compresses.
+    async fn publish(&self, shown: &Arc<Shown>, fresh: bool) {
+        shown.set_fresh(fresh);
+        let (page, slot, source) = (Arc::clone(&self.page), self.slot, Arc::clone(shown));
+        if !self.offload {
+            page.publish(slot, source);
+        } else if tokio::task::spawn_blocking(move || page.publish(slot, source)).await.is_err() {
+            tracing::error!(vendor = self.id.vendor, account = %self.id.account, report = self.id.report, "encoding panicked");
         }
     }
 
@@ -134,7 +138,7 @@ impl Task {
     }
 
     /// Has a finished poll stored and told; true if it succeeded.
-    async fn finish(&self, poll: Running, result: Result<Reading, Failure>, gauges: &mut Gauges) -> bool {
+    async fn finish(&self, poll: Running, result: Result<Reading, Failure>, shown: &Shown) -> bool {
         let (reading, stored) = match result.map(|reading| (reading.verdict(), reading)) {
             Ok((Ok(()), reading)) => {
                 let (reading, stored) = self.store(reading, poll.now, poll.due).await;
@@ -146,14 +150,14 @@ impl Task {
         let took = poll.started.elapsed();
         match (reading, stored) {
             (Some(reading), Ok(applied)) => {
-                gauges.take_in(&reading, &self.book);
+                shown.take_in(&reading);
                 self.health.poll_succeeded(&self.id, poll.now, took, &reading, applied);
                 self.tell_backlog();
                 true
             }
             (reading, stored) => {
                 if let Some(reading) = &reading {
-                    gauges.leave(reading, &self.book);
+                    shown.leave(reading);
                     self.keep_calls(reading, poll.now);
                 }
                 let failure = stored.err().unwrap_or(Failure::new(Reason::Internal, "nothing was read"));
@@ -204,111 +208,6 @@ impl Task {
             Err(_panic) => Err(Failure::new(Reason::Internal, "the ledger panicked")),
         };
         (Arc::unwrap_or_clone(reading), applied)
-    }
-
-    fn publish(&self, gauges: &Gauges, fresh: bool) {
-        let mut samples = Vec::new();
-        if fresh {
-            let totals = self.book.lock().unwrap_or_else(PoisonError::into_inner).totals();
-            for (entity, slots) in &totals {
-                self.add_counters(&mut samples, entity, slots);
-            }
-        }
-        for ((family, entity, extra), (value, _)) in &gauges.0 {
-            let mut labels = self.labels(entity);
-            labels.extend(extra.iter().map(|(name, value)| (*name, Arc::from(value.as_str()))));
-            samples.push(Sample { family: *family, labels, value: Value::Gauge(*value) });
-        }
-        self.page.publish(self.slot, samples);
-    }
-
-    fn add_counters(&self, samples: &mut Vec<Sample>, entity: &Entity, slots: &[(Slot, crate::amount::Amount)]) {
-        for group in slots.chunk_by(|(a, _), (b, _)| a.family == b.family) {
-            let Some((first, _)) = group.first() else { continue };
-            let family = first.family;
-            if let Kind::Histogram(bounds) = family.spec().kind {
-                samples.push(Sample { family, labels: self.labels(entity), value: histogram(bounds, group) });
-                continue;
-            }
-            for (slot, amount) in group {
-                let mut labels = self.labels(entity);
-                if let Part::State(index) = slot.part
-                    && let Some(state) = crate::catalogue::STATES.get(usize::from(index))
-                {
-                    labels.push(("state", (*state).into()));
-                }
-                samples.push(Sample { family, labels, value: Value::Counter(*amount) });
-            }
-        }
-    }
-
-    fn labels(&self, entity: &Entity) -> Vec<(&'static str, Arc<str>)> {
-        let mut labels = vec![("vendor", self.id.vendor.into()), ("account", Arc::clone(&self.id.account))];
-        if let Some((name, value)) = entity.label() {
-            labels.push((name, value.into()));
-        }
-        labels
-    }
-}
-
-fn histogram(bounds: &[f64], slots: &[(Slot, crate::amount::Amount)]) -> Value {
-    let of = |part| slots.iter().find(|(slot, _)| slot.part == part).map_or(0.0, |(_, amount)| amount.as_f64());
-    let buckets = bounds.iter().copied().chain([f64::INFINITY]).enumerate().map(|(index, bound)| {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small index, a whole count")]
-        (bound, of(Part::Bucket(index as u8)) as u64)
-    });
-    Value::Histogram { sum: of(Part::Whole), buckets: buckets.collect() }
-}
-
-// === impl Gauges ===
-
-impl Gauges {
-    /// Drops the values of entities of which the vendor says that there is no data, and also the names of those that nobody
-    /// names any more.
-    fn leave(&mut self, reading: &Reading, book: &Mutex<Book>) {
-        let book = book.lock().unwrap_or_else(PoisonError::into_inner);
-        let named = |entities: &[Entity]| entities.iter().map(|entity| book.name(entity)).collect::<BTreeSet<_>>();
-        let silent = named(&reading.silent);
-        let roster = reading.roster.as_deref().map(named);
-        self.0.retain(|(family, entity, _), _| {
-            let silent = silent.contains(entity) && !family.spec().is_info();
-            !silent && roster.as_ref().is_none_or(|roster| roster.contains(entity))
-        });
-    }
-
-    fn take_in(&mut self, reading: &Reading, book: &Mutex<Book>) {
-        self.leave(reading, book);
-        let book = book.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        for Gauge { family, entity, labels, value } in &reading.gauges {
-            let info = family.spec().is_info();
-            if matches!(entity, Entity::Agent(_)) && (!book.shows_agents() || info && !book.shows_plain_agents()) {
-                continue;
-            }
-            let entity = book.name(entity);
-            if info {
-                // One name per entity: the newest.
-                let from = (*family, entity.clone(), Vec::new());
-                let old =
-                    self.0.range(from..).map(|(key, _)| key).take_while(|key| key.0 == *family && key.1 == entity);
-                for key in old.cloned().collect::<Vec<_>>() {
-                    self.0.remove(&key);
-                }
-            }
-            let labels = labels.iter().map(|(name, value)| (*name, fit(value))).collect();
-            self.0.insert((*family, entity, labels), (*value, now));
-        }
-    }
-
-    /// A value leaves when its own entity has been silent for too long; a name stays as long as the report's counters do.
-    fn expire(&mut self, stale_after: Duration, fresh: bool) {
-        let now = Instant::now();
-        self.0.retain(|(family, ..), (_, at)| if family.spec().is_info() { fresh } else { *at + stale_after > now });
-    }
-
-    fn next_expiry(&self, stale_after: Duration) -> Option<Instant> {
-        let values = self.0.iter().filter(|((family, ..), _)| !family.spec().is_info());
-        values.map(|(_, (_, at))| *at + stale_after).min()
     }
 }
 

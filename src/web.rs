@@ -23,14 +23,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::page::{Page, negotiate};
+use crate::page::{self, Page, Representation, View, negotiate};
 use idle::{Activity, Answering, Watched};
 pub use reload::Reloader;
 
 /// Requests served at once; more are told to come back.
 const MAX_REQUESTS: usize = 40;
-/// A page goes to the connection in pieces of this size.
-const PIECE: usize = 64 * 1024;
 /// Size of the headers of a request; more is answered with 431.
 const HEADER_BYTES: usize = 16 * 1024;
 /// Time for open requests to finish once the stop signal came.
@@ -55,9 +53,9 @@ pub struct Site {
 }
 
 /// What is left of an answer. A request is under way until its answer is sent, or nearly: a scraper that does not read
-/// would otherwise cost a page and no permit.
+/// would otherwise cost no permit. It costs no copy of the page: large parts are the page's own.
 struct Body {
-    rest: Bytes,
+    rest: page::Body,
     permit: Option<OwnedSemaphorePermit>,
     answering: Option<Answering>,
 }
@@ -68,7 +66,7 @@ impl Site {
         Self { page, health, clock, telemetry_path, reloader, limit: Arc::new(Semaphore::new(MAX_REQUESTS)) }
     }
 
-    fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
+    async fn answer<B>(&self, request: &Request<B>) -> Response<Body> {
         let path = request.uri().path();
         // Health is always answered, however busy the rest is.
         let health = match path {
@@ -93,12 +91,13 @@ impl Site {
             return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once\n");
         };
         let mut response = if path == self.telemetry_path {
-            self.metrics(request.headers())
+            self.metrics(request.headers()).await
         } else if path == "/" {
             let html = landing::html(&self.health.reports(), self.clock.now(), &self.telemetry_path);
-            respond(StatusCode::OK, "text/html; charset=utf-8", html)
+            respond(StatusCode::OK, "text/html; charset=utf-8", page::Body::whole(html))
         } else {
-            respond(StatusCode::OK, "application/json", landing::json(&self.health.reports(), self.clock.now()))
+            let json = landing::json(&self.health.reports(), self.clock.now());
+            respond(StatusCode::OK, "application/json", page::Body::whole(json))
         };
         response.body_mut().permit = Some(permit);
         response
@@ -115,19 +114,39 @@ impl Site {
             Err(error) => respond(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "text/plain; charset=utf-8",
-                format!("configuration not reloaded, the old one goes on: {error}\n"),
+                page::Body::whole(format!("configuration not reloaded, the old one goes on: {error}\n")),
             ),
         }
     }
 
-    fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
-        let accept: Vec<&str> =
-            headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-        let choice = negotiate::negotiate(&accept.join(","));
-        let health = self.health.block(self.page.series());
-        let mut response = respond(StatusCode::OK, &choice.content_type(), self.page.render(choice.format, &health));
-        response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    async fn metrics(&self, headers: &HeaderMap) -> Response<Body> {
+        let told = |name| {
+            let values: Vec<&str> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+            values.join(",")
+        };
+        let choice = negotiate::negotiate(&told(header::ACCEPT));
+        let gzip = negotiate::accepts_gzip(&told(header::ACCEPT_ENCODING));
+        let representation = Representation { format: choice.format, gzip };
+        let Some(view) = self.view(representation).await else {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made\n");
+        };
+        let own = self.health.block(self.page.series(), representation);
+        let mut response = respond(StatusCode::OK, &choice.content_type(), view.with(&own));
+        let headers = response.headers_mut();
+        headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+        if gzip {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
         response
+    }
+
+    /// The page as it is now. What nobody has asked for of late is made off the event loop.
+    async fn view(&self, representation: Representation) -> Option<View> {
+        if let Some(view) = self.page.view(representation) {
+            return Some(view);
+        }
+        let page = Arc::clone(&self.page);
+        tokio::task::spawn_blocking(move || page.make(representation)).await.ok()
     }
 }
 
@@ -158,7 +177,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationTok
                     let mut response = if request.uri().path() == "/-/reload" {
                         site.reload(request.method()).await
                     } else {
-                        site.answer(&request)
+                        site.answer(&request).await
                     };
                     response.body_mut().answering = Some(answering);
                     Ok::<_, Infallible>(response)
@@ -184,11 +203,11 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationTok
 }
 
 fn text(status: StatusCode, words: &str) -> Response<Body> {
-    respond(status, "text/plain; charset=utf-8", words.to_owned())
+    respond(status, "text/plain; charset=utf-8", page::Body::whole(words.to_owned()))
 }
 
-fn respond(status: StatusCode, content_type: &str, body: String) -> Response<Body> {
-    let mut response = Response::new(Body { rest: Bytes::from(body), permit: None, answering: None });
+fn respond(status: StatusCode, content_type: &str, body: page::Body) -> Response<Body> {
+    let mut response = Response::new(Body { rest: body, permit: None, answering: None });
     *response.status_mut() = status;
     if let Ok(value) = HeaderValue::from_str(content_type) {
         response.headers_mut().insert(header::CONTENT_TYPE, value);
@@ -204,17 +223,15 @@ impl hyper::body::Body for Body {
     type Error = Infallible;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let length = self.rest.len().min(PIECE);
-        let piece = self.rest.split_to(length);
-        Poll::Ready((length > 0).then(|| Ok(Frame::data(piece))))
+        Poll::Ready(self.rest.next().map(|piece| Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
+        self.rest.length == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
+        SizeHint::with_exact(self.rest.length)
     }
 }
 
@@ -222,18 +239,61 @@ impl hyper::body::Body for Body {
 mod tests {
     use super::*;
 
-    #[test]
-    fn forty_answers_are_under_way_at_once_and_health_is_always_told() {
+    #[tokio::test]
+    async fn forty_answers_are_under_way_at_once_and_health_is_always_told() {
         let page = Arc::new(Page::new(0));
         let site = Site::new(page, Health::default(), Clock::system(), "/metrics".to_owned(), Reloader::new().0);
-        let ask = |path: &str| site.answer(&Request::get(path).body(()).unwrap());
-        let mut unread: Vec<_> = (0..MAX_REQUESTS).map(|_| ask("/metrics")).collect();
+        let ask = async |path: &str| site.answer(&Request::get(path).body(()).unwrap()).await;
+        let mut unread = Vec::new();
+        for _ in 0..MAX_REQUESTS {
+            unread.push(ask("/metrics").await);
+        }
         assert!(unread.iter().all(|response| response.status() == 200));
         for path in ["/metrics", "/", "/api/v1/reports"] {
-            assert_eq!(ask(path).status(), 503, "{path}");
+            assert_eq!(ask(path).await.status(), 503, "{path}");
         }
-        assert_eq!((ask("/-/healthy").status(), ask("/-/ready").status()), (StatusCode::OK, StatusCode::OK));
+        assert_eq!(
+            (ask("/-/healthy").await.status(), ask("/-/ready").await.status()),
+            (StatusCode::OK, StatusCode::OK)
+        );
         unread.pop();
-        assert_eq!(ask("/metrics").status(), 200);
+        assert_eq!(ask("/metrics").await.status(), 200);
+    }
+
+    /// Connections whose answers nobody reads.
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_loses_his_place() {
+        use crate::catalogue::Family;
+        use crate::page::{Sample, Value};
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        use tokio::net::TcpStream;
+
+        // More than the machine keeps for a connection.
+        let agent = |n: u32| {
+            let labels = vec![("agent", format!("{n:06} {}", "x".repeat(400)).into())];
+            Sample { family: Family::AgentSignedIn, labels, value: Value::Gauge(1.0), created: None }
+        };
+        let page = Arc::new(Page::new(1));
+        page.publish(0, Arc::new((0..50_000).map(agent).collect::<Vec<_>>()));
+        let site = Site::new(page, Health::default(), Clock::system(), "/metrics".to_owned(), Reloader::new().0);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn(serve(listener, Arc::new(site), CancellationToken::new()));
+        let ask = async || {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).await.unwrap();
+            (String::from_utf8_lossy(&status).into_owned(), stream)
+        };
+        let mut unread = Vec::new();
+        for _ in 0..MAX_REQUESTS {
+            unread.push(ask().await);
+        }
+        assert!(unread.iter().all(|(status, _)| status == "HTTP/1.1 200"));
+        assert_eq!(ask().await.0, "HTTP/1.1 503");
+        tokio::time::sleep(Duration::from_secs(71)).await;
+        assert_eq!(ask().await.0, "HTTP/1.1 200");
+        serving.abort();
     }
 }

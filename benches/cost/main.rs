@@ -9,7 +9,11 @@
 mod huawei;
 mod ledger;
 mod memory;
+#[path = "../support/operators.rs"]
+mod operators;
 mod ozonetel;
+mod page;
+mod pipeline;
 mod processes;
 mod requests;
 mod simulators;
@@ -58,6 +62,12 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     if wanted("ledger") {
         rows.extend(ledger::measure()?);
+    }
+    if wanted("pipeline") {
+        rows.extend(pipeline::measure()?);
+    }
+    if wanted("page") {
+        rows.extend(page::measure()?);
     }
     if wanted("year") {
         rows.push(year::measure()?);

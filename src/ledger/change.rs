@@ -107,6 +107,7 @@ impl Book {
                 state.seen = today;
                 changed = true;
             }
+            state.date();
             // What came back as it was needs no write.
             if changed {
                 touched.touch(entity);
@@ -165,11 +166,11 @@ impl Book {
             Key::Call(day, _) => open.last_settled.is_some() && !open.takes_calls_of(*day),
         };
         let hides = !self.shows_agents();
-        let mut hidden: Vec<(Slot, Amount)> = Vec::new();
+        let mut hidden: Vec<(Slot, Amount, Option<Date>)> = Vec::new();
         self.entities.retain(|entity, state| {
             if now.as_second() - state.seen > FORGET_SECONDS && *entity != Entity::Account {
                 if hides && matches!(entity, Entity::Agent(_)) {
-                    hidden.extend_from_slice(&state.totals);
+                    hidden.extend(state.totals_since());
                 }
                 touched.touch(entity);
                 return false;
@@ -183,13 +184,7 @@ impl Book {
         // The sum over agents must not fall because one of them was dropped.
         if !hidden.is_empty() {
             touched.touch(&Entity::Account);
-            let account = self.entities.entry(Entity::Account).or_default();
-            for (slot, amount) in hidden {
-                match account.totals.iter_mut().find(|(known, _)| *known == slot) {
-                    Some((_, total)) => *total += amount,
-                    None => account.totals.push((slot, amount)),
-                }
-            }
+            self.entities.entry(Entity::Account).or_default().inherit(hidden);
         }
     }
 

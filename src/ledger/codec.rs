@@ -1,5 +1,6 @@
 //! How a book stands in the store: compact binary values, slots by a code from a table that is stored with them.
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use super::entity::{Cell, EntityState, Key, Session};
@@ -27,9 +28,14 @@ const UNKNOWN: u16 = u16::MAX;
 pub(super) struct Chunk {
     count: u64,
     entities: Vec<u8>,
+    /// [`EntityState::since`] of each of them.
+    days: Vec<u8>,
 }
 
 type Numbers = Vec<(u16, Amount)>;
+
+/// As in [`EntityState::since`]; 0 is no day.
+type StoredDays = Vec<(i32, u32)>;
 
 /// What serde makes of it is what [`put_key`] writes, and so on.
 #[derive(Deserialize)]
@@ -91,12 +97,6 @@ impl Codes {
         code
     }
 
-    /// Slots that this version does not know are left out.
-    fn slots(&self, numbers: Numbers) -> Vec<(Slot, Amount)> {
-        let known = |code: u16| self.names.get(usize::from(code)).and_then(|name| Slot::parse(name));
-        numbers.into_iter().filter_map(|(code, amount)| Some((known(code)?, amount))).collect()
-    }
-
     /// One entity. Written by hand, in postcard's format: there are many of them in a poll.
     fn put_entity(&mut self, out: &mut Vec<u8>, entity: &Entity, state: &EntityState) {
         let (kind, key) = match entity {
@@ -137,10 +137,20 @@ impl Codes {
 
     /// The entities of one value.
     pub(super) fn decode_entities(&self, bytes: &[u8]) -> Result<Vec<(Entity, EntityState)>, Unreadable> {
-        let stored: Vec<StoredEntity> = postcard::from_bytes(bytes).map_err(|_| Unreadable)?;
+        let (stored, rest): (Vec<StoredEntity>, _) = postcard::take_from_bytes(bytes).map_err(|_| Unreadable)?;
+        // Older versions wrote no days.
+        let days: Vec<StoredDays> =
+            if rest.is_empty() { Vec::new() } else { postcard::from_bytes(rest).map_err(|_| Unreadable)? };
+        let slots: Vec<Option<Slot>> = self.names.iter().map(|name| Slot::parse(name)).collect();
+        let slot = |code: u16| slots.get(usize::from(code)).copied().flatten();
+        // Slots that this version does not know are left out.
+        let load = |numbers: Numbers| -> Vec<(Slot, Amount)> {
+            numbers.into_iter().filter_map(|(code, amount)| Some((slot(code)?, amount))).collect()
+        };
         stored
             .into_iter()
-            .map(|stored| {
+            .zip(days.into_iter().map(Some).chain(std::iter::repeat(None)))
+            .map(|(stored, days)| {
                 let entity = match stored.kind {
                     0 => Entity::Account,
                     1 => Entity::Agent(stored.key.into()),
@@ -149,14 +159,17 @@ impl Codes {
                     _ => return Err(Unreadable),
                 };
                 let cells = stored.cells.into_iter().map(|(key, highest, fallen)| {
-                    let cell = Cell { highest: self.slots(highest), fallen: self.slots(fallen) };
+                    let cell = Cell { highest: load(highest), fallen: load(fallen) };
                     Ok((load_key(&key)?, cell))
                 });
+                // A slot that is not known any more takes its day along.
+                let known: Vec<bool> = stored.totals.iter().map(|(code, _)| slot(*code).is_some()).collect();
                 let state = EntityState {
                     seen: stored.seen,
-                    totals: self.slots(stored.totals),
+                    totals: load(stored.totals),
+                    since: load_days(days.unwrap_or_default(), &known)?,
                     cells: cells.collect::<Result<_, Unreadable>>()?,
-                    session: stored.session.map(|(last, at)| Session { last: self.slots(last), at }),
+                    session: stored.session.map(|(last, at)| Session { last: load(last), at }),
                 };
                 Ok((entity, state))
             })
@@ -170,13 +183,21 @@ impl Chunk {
     pub(super) fn push(&mut self, codes: &mut Codes, entity: &Entity, state: &EntityState) {
         self.count += 1;
         codes.put_entity(&mut self.entities, entity, state);
+        put(&mut self.days, state.since.len() as u64);
+        for (day, run) in &state.since {
+            put_signed(&mut self.days, day.map_or(0, day_number).into());
+            put(&mut self.days, u64::from(*run));
+        }
     }
 
     /// What is stored; none if it is empty.
     pub(super) fn value(&self) -> Option<Vec<u8>> {
-        let mut value = Vec::with_capacity(LONGEST + self.entities.len());
+        let mut value = Vec::with_capacity(2 * LONGEST + self.entities.len() + self.days.len());
         put(&mut value, self.count);
         value.extend_from_slice(&self.entities);
+        // Behind all entities: versions that do not know of it read what they know, and stop there.
+        put(&mut value, self.count);
+        value.extend_from_slice(&self.days);
         (self.count > 0).then_some(value)
     }
 }
@@ -242,6 +263,22 @@ fn put_key(out: &mut Vec<u8>, key: Key) {
     }
 }
 
+/// A day for each slot that is known; none at all if none were stored.
+fn load_days(runs: StoredDays, known: &[bool]) -> Result<Vec<(Option<Date>, u32)>, Unreadable> {
+    let mut known = known.iter();
+    let mut days = Vec::with_capacity(runs.len());
+    for (number, run) in runs {
+        let day = if number == 0 { None } else { Some(day_from(number)?) };
+        let run = known.by_ref().take(run as usize).filter(|known| **known).count();
+        days.push((day, u32::try_from(run).map_err(|_| Unreadable)?));
+    }
+    // What no run covers has no day.
+    let rest = known.filter(|known| **known).count();
+    days.push((None, u32::try_from(rest).map_err(|_| Unreadable)?));
+    days.retain(|(_, run)| *run > 0);
+    Ok(days)
+}
+
 fn load_key(key: &StoredKey) -> Result<Key, Unreadable> {
     Ok(match *key {
         StoredKey::Session => Key::Session,
@@ -251,14 +288,14 @@ fn load_key(key: &StoredKey) -> Result<Key, Unreadable> {
 }
 
 /// `YYYYMMDD`, so that a dump of the state can be read.
-fn day_number(day: jiff::civil::Date) -> i32 {
+fn day_number(day: Date) -> i32 {
     i32::from(day.year()) * 10_000 + i32::from(day.month()) * 100 + i32::from(day.day())
 }
 
-fn day_from(number: i32) -> Result<jiff::civil::Date, Unreadable> {
+fn day_from(number: i32) -> Result<Date, Unreadable> {
     let part = |n: i32| i8::try_from(n % 100).map_err(|_| Unreadable);
     let year = i16::try_from(number / 10_000).map_err(|_| Unreadable)?;
-    jiff::civil::Date::new(year, part(number / 100)?, part(number)?).map_err(|_| Unreadable)
+    Date::new(year, part(number / 100)?, part(number)?).map_err(|_| Unreadable)
 }
 
 #[cfg(test)]
@@ -287,6 +324,7 @@ mod tests {
         state.record_all(Key::Day(date(2026, 2, 28)), [(slot(Family::AgentTalk), Amount::whole(70))]);
         state.observe(Key::Call(date(2026, 3, 1), u64::MAX), Family::CampaignTalkTime, Amount::whole(4));
         state.record_session(&[(slot(Family::AgentTalk), Amount::whole(3))], 1_790_000_001);
+        state.date();
         let entity = Entity::Campaign("Übersee \"1\"".into());
         let mut codes = Codes::default();
         let mut chunk = Chunk::default();
@@ -294,7 +332,15 @@ mod tests {
         chunk.push(&mut codes, &entity, &state);
         let bytes = chunk.value().unwrap();
         let codes = Codes::decode(&codes.encode()).unwrap();
-        assert_eq!(codes.decode_entities(&bytes).unwrap(), [(entity, state)]);
+        assert_eq!(codes.decode_entities(&bytes).unwrap(), [(entity.clone(), state.clone())]);
         assert!(codes.decode_entities(&bytes[..bytes.len() - 1]).is_err());
+        // As it was written before there were days: what follows the entities is not there.
+        state.since.clear();
+        let (mut codes, mut chunk) = (codes, Chunk::default());
+        chunk.push(&mut codes, &entity, &state);
+        let bytes = chunk.value().unwrap();
+        let before = codes.decode_entities(&bytes[..bytes.len() - 2]).unwrap();
+        state.since = vec![(None, u32::try_from(state.totals.len()).unwrap())];
+        assert_eq!(before, [(entity, state)]);
     }
 }

@@ -49,6 +49,9 @@ pub struct EntityState {
     pub seen: i64,
     /// The exported counters.
     pub totals: Vec<(Slot, Amount)>,
+    /// The day of each counter's first bucket, as runs along `totals`: so many in a row have this day. None for sign-in
+    /// sessions, which do not say when they began, and where the state does not know.
+    pub since: Vec<(Option<Date>, u32)>,
     /// The buckets that may still change.
     pub cells: Cells,
     /// The last reading, where the vendor counts since sign-in.
@@ -156,6 +159,7 @@ impl EntityState {
             cell.highest.push((slot, amount));
             *entry(&mut self.totals, slot) += amount;
         }
+        *entry(&mut self.totals, Slot::native_of(family, amount.as_f64())) += Amount::ONE;
         true
     }
 
@@ -168,6 +172,44 @@ impl EntityState {
         let taken = self.record_all(Key::Session, figures.iter().copied());
         self.session = Some(Session { last: figures.to_vec(), at });
         taken.revisions
+    }
+
+    /// The counters with the day of each one's first bucket.
+    pub fn totals_since(&self) -> impl Iterator<Item = (Slot, Amount, Option<Date>)> {
+        let days = self.since.iter().flat_map(|(day, run)| std::iter::repeat_n(*day, *run as usize));
+        self.totals.iter().zip(days.chain(std::iter::repeat(None))).map(|((slot, amount), day)| (*slot, *amount, day))
+    }
+
+    /// Notes when the counters that are new began: with the first day that has a figure of them.
+    pub fn date(&mut self) {
+        let dated: usize = self.since.iter().map(|(_, run)| *run as usize).sum();
+        for (slot, _) in self.totals.iter().skip(dated) {
+            let mut cells = self.cells.iter().filter(|(_, cell)| cell.highest.iter().any(|(known, _)| known == slot));
+            let day = cells.find_map(|(key, _)| match key {
+                Key::Session => None,
+                Key::Day(day) | Key::Call(day, _) => Some(*day),
+            });
+            push_day(&mut self.since, day);
+        }
+    }
+
+    /// Takes over the counters of another one that is dropped.
+    pub fn inherit(&mut self, counters: impl IntoIterator<Item = (Slot, Amount, Option<Date>)>) {
+        let mut own: Vec<_> = self.totals_since().collect();
+        for (slot, amount, day) in counters {
+            match own.iter_mut().find(|(known, ..)| *known == slot) {
+                Some((_, total, since)) => {
+                    *total += amount;
+                    *since = since.and_then(|since| Some(since.min(day?)));
+                }
+                None => own.push((slot, amount, day)),
+            }
+        }
+        self.totals = own.iter().map(|(slot, amount, _)| (*slot, *amount)).collect();
+        self.since.clear();
+        for (.., day) in own {
+            push_day(&mut self.since, day);
+        }
     }
 
     /// Forgets the buckets that can change no more.
@@ -186,6 +228,13 @@ fn is_new_session(last: &Session, figures: &[(Slot, Amount)], at: i64) -> bool {
     let talk =
         figures.iter().find(|(slot, _)| slot.family == Family::AgentTalk).map_or(Amount::ZERO, |(_, talk)| *talk);
     fell && talk <= Amount::whole(elapsed)
+}
+
+fn push_day(runs: &mut Vec<(Option<Date>, u32)>, day: Option<Date>) {
+    match runs.last_mut() {
+        Some((last, run)) if *last == day => *run += 1,
+        _ => runs.push((day, 1)),
+    }
 }
 
 /// The number of a slot, made zero at first use. Entities have a dozen slots: a scan beats a map.
@@ -262,6 +311,28 @@ mod tests {
             let count: Amount = state.totals.iter().filter(|(slot, _)| matches!(slot.part, Part::Bucket(_))).map(|(_, n)| *n).sum();
             prop_assert_eq!(count, Amount::whole(first.len() as u64));
         }
+    }
+
+    #[test]
+    fn a_counter_remembers_its_first_day() {
+        let mut state = EntityState::default();
+        state.record_all(Key::Day(date(2026, 1, 2)), [(CALLS, Amount::ONE)]);
+        state.record_all(Key::Day(date(2026, 1, 1)), [(CALLS, Amount::ONE)]);
+        state.date();
+        state.record_all(Key::Day(date(2026, 1, 3)), [(CALLS, Amount::ONE)]);
+        state.record_all(Key::Day(date(2026, 1, 3)), [(TALK, Amount::ONE)]);
+        state.date();
+        state.fold(|_| true);
+        state.date();
+        let days = |state: &EntityState| state.totals_since().map(|(slot, _, day)| (slot, day)).collect::<Vec<_>>();
+        assert_eq!(days(&state), [(CALLS, Some(date(2026, 1, 1))), (TALK, Some(date(2026, 1, 3)))]);
+        let mut heir = EntityState::default();
+        heir.record_session(&[(TALK, Amount::whole(3))], 0);
+        heir.date();
+        assert_eq!(days(&heir), [(TALK, None)]);
+        heir.inherit(state.totals_since());
+        assert_eq!(days(&heir), [(TALK, None), (CALLS, Some(date(2026, 1, 1)))]);
+        assert_eq!((total(&heir, TALK), total(&heir, CALLS)), (Amount::whole(4), Amount::whole(3)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `process_*`, as every Prometheus client has them, from /proc.
 
 use std::fs;
+use std::sync::OnceLock;
 
 use super::{Sample, Value};
 use crate::catalogue::Family;
@@ -11,7 +12,7 @@ const TICKS: f64 = 100.0;
 /// What /proc says of this process; nothing where there is no /proc.
 pub fn samples() -> Vec<Sample> {
     let mut samples = Vec::new();
-    let mut add = |family, value| samples.push(Sample { family, labels: Vec::new(), value });
+    let mut add = |family, value| samples.push(Sample { family, labels: Vec::new(), value, created: None });
     // Fields after the command in parentheses, which may hold anything.
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let fields: Vec<f64> = stat
@@ -26,14 +27,10 @@ pub fn samples() -> Vec<Sample> {
             add(Family::ProcessStart, Value::Gauge(boot + start / TICKS));
         }
     }
-    // In kB here, in pages of whatever size there.
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    for (name, family) in [("VmSize:", Family::ProcessVirtual), ("VmRSS:", Family::ProcessResident)] {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        let kilobytes: Option<f64> = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        if let Some(kilobytes) = kilobytes {
-            add(family, Value::Gauge(kilobytes * 1024.0));
-        }
+    if let (Some(bytes), Some(pages)) = (field(23), field(24)) {
+        add(Family::ProcessVirtual, Value::Gauge(bytes));
+        #[expect(clippy::cast_precision_loss, reason = "some thousand")]
+        add(Family::ProcessResident, Value::Gauge(pages * rustix::param::page_size() as f64));
     }
     if let Ok(open) = fs::read_dir("/proc/self/fd") {
         #[expect(clippy::cast_precision_loss, reason = "a count of open files")]
@@ -48,8 +45,14 @@ pub fn samples() -> Vec<Sample> {
     samples
 }
 
+/// Read once: the kernel counts every interrupt anew for whoever opens that file.
 fn boot_time() -> Option<f64> {
-    fs::read_to_string("/proc/stat").ok()?.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+    static BOOT: OnceLock<Option<f64>> = OnceLock::new();
+    let read = || {
+        let stat = fs::read_to_string("/proc/stat").ok()?;
+        stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
+    };
+    *BOOT.get_or_init(read)
 }
 
 #[cfg(test)]

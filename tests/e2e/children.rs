@@ -16,7 +16,7 @@ const COMPLAINTS: [&str; 5] = ["duplicate", "out of order", "out-of-order", "err
 const A_COUNT_OF_DAYS: &str = "contact_center_lost_days_total use base unit \"seconds\" instead of \"days\"";
 
 /// A child that ends with its owner.
-struct Guard(Child);
+pub(crate) struct Guard(Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
@@ -144,18 +144,8 @@ impl Server {
         let mut child = start(&mut command, &log);
         let address = listening(&mut child, &log, "\"Listening on\"").await;
         let server = Self { address, log, _child: child };
-        server.ready().await;
+        ready(&format!("http://{}/-/ready", server.address)).await;
         server
-    }
-
-    async fn ready(&self) {
-        let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let deadline = tokio::time::Instant::now() + DEADLINE;
-        let url = format!("http://{}/-/ready", self.address);
-        while !client.get(&url).send().await.is_ok_and(|answer| answer.status().is_success()) {
-            assert!(tokio::time::Instant::now() < deadline, "Prometheus does not get ready");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
     }
 
     /// The lines of its log that speak of samples that it could not take, and every error.
@@ -170,7 +160,17 @@ impl Server {
     }
 }
 
-fn prometheus() -> PathBuf {
+/// Waits until a server says that it is ready.
+pub(crate) async fn ready(url: &str) {
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    while !client.get(url).send().await.is_ok_and(|answer| answer.status().is_success()) {
+        assert!(tokio::time::Instant::now() < deadline, "{url} does not get ready");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+pub(crate) fn prometheus() -> PathBuf {
     std::env::var_os("PROMETHEUS").map_or_else(|| "prometheus".into(), PathBuf::from)
 }
 
@@ -179,7 +179,7 @@ fn promtool() -> PathBuf {
     if beside.is_file() { beside } else { "promtool".into() }
 }
 
-fn start(command: &mut Command, log: &Path) -> Guard {
+pub(crate) fn start(command: &mut Command, log: &Path) -> Guard {
     let file = File::create(log).unwrap();
     let second = file.try_clone().unwrap();
     let started = command.stdin(Stdio::null()).stdout(file).stderr(second).spawn();
@@ -187,7 +187,7 @@ fn start(command: &mut Command, log: &Path) -> Guard {
 }
 
 /// The address in the log line that holds `message`.
-async fn listening(child: &mut Guard, log: &Path, message: &str) -> String {
+pub(crate) async fn listening(child: &mut Guard, log: &Path, message: &str) -> String {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
         let text = std::fs::read_to_string(log).unwrap();

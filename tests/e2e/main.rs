@@ -11,6 +11,7 @@ mod disk;
 mod expected;
 mod kill;
 mod promql;
+mod scrapers;
 mod vendors;
 
 use std::time::Duration;

@@ -5,6 +5,7 @@
 // Helpers.
 mod exposition;
 mod process;
+mod representations;
 mod support;
 mod vendor;
 
@@ -19,6 +20,7 @@ mod golden;
 mod hostile;
 mod hostile_wolkvox;
 mod isolation;
+mod page;
 mod reload;
 mod transport;
 mod truth_huawei;
