@@ -58,7 +58,7 @@ impl Scratch {
             Value::Histogram(histogram) => put_histogram(bytes, inner, histogram),
         };
         // A native histogram that began over an hour ago ends a Prometheus 3 that takes in both native histograms and
-        // created timestamps (prometheus/prometheus issue 16318), so it does not say when it began.
+        // created timestamps ("unlock of unlocked mutex", known there), so it does not say when it began.
         let is_native = matches!(value, Value::Histogram(HistogramValue { native: Some(_), .. }));
         if let Some(created) = created
             && field != 2
