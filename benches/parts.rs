@@ -64,9 +64,9 @@ fn parts(criterion: &mut Criterion) {
             page.make(representation)
         };
         group.bench_function(format!("own families, {name}"), |bench| {
-            bench.iter(|| health.block(page.series(), representation));
+            bench.iter(|| health.block_in(representation, page.series()));
         });
-        let own = health.block(page.series(), representation);
+        let own = health.block_in(representation, page.series());
         group.bench_function(format!("join, {name}"), |bench| {
             bench.iter_batched(|| (), |()| view.with(black_box(&own)), BatchSize::SmallInput);
         });

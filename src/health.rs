@@ -14,7 +14,7 @@ use crate::catalogue::{Family, Kind};
 use crate::failure::{Failure, REASONS, Reason};
 use crate::ledger::Applied;
 use crate::page::histogram::Histogram;
-use crate::page::{Block, Representation, Sample, Value, process};
+use crate::page::{Block, Format, Representation, Sample, Value, process};
 use crate::reading::Reading;
 
 /// Handles of one API of one account.
@@ -271,8 +271,13 @@ impl Health {
         self.lock().reports.iter().map(|(id, report)| (id.clone(), report.clone())).collect()
     }
 
-    /// The exporter's own block of the page.
-    pub fn block(&self, vendor_series: usize, representation: Representation) -> Block {
+    /// The exporter's own block of the page, as text.
+    pub fn block(&self, vendor_series: usize) -> Block {
+        self.block_in(Representation { format: Format::Text004, gzip: false }, vendor_series)
+    }
+
+    /// The same in the form that a scraper wants.
+    pub fn block_in(&self, representation: Representation, vendor_series: usize) -> Block {
         Block::live(&self.samples(vendor_series), representation)
     }
 

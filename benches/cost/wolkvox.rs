@@ -13,7 +13,7 @@ use contact_center_exporter::client::{Answer, Request, Transport, TransportError
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config;
 use contact_center_exporter::ledger::redb::RedbStore;
-use contact_center_exporter::page::{Format, Representation};
+use contact_center_exporter::page::Format;
 use contact_center_exporter::simulator::{Options, Simulator, Vendor};
 use futures_util::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 use crate::Row;
 use crate::processes::sample;
 
-const PLAIN: Representation = Representation { format: Format::Text004, gzip: false };
 const AGENTS: usize = 500;
 const QUOTA: u64 = 1000;
 const LATENCY: Duration = Duration::from_secs(2);
@@ -118,7 +117,7 @@ async fn day(folder: &Path) -> anyhow::Result<Vec<Row>> {
     let late = until(DAY[1]).await?;
     let used = simulator.log(Vendor::Wolkvox).total - before;
     ensure!(started.elapsed() >= Duration::from_hours(24), "less than a day was measured");
-    let page = site.page.render(Format::Text004, &site.health.block(0, PLAIN));
+    let page = site.page.render(Format::Text004, &site.health.block(0));
     let sum = |name: &str| -> f64 {
         let of = |(report, _): (&str, i64)| {
             let series = format!("contact_center_{name}{{vendor=\"wolkvox\",account=\"v\",report=\"{report}\"");
