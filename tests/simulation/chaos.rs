@@ -102,11 +102,11 @@ impl Setting {
             start,
             turmoil,
             intervals: [
-                dice.between(1500, 7200),
-                dice.between(1800, 7200),
+                dice.between(2400, 9000),
+                dice.between(2700, 9000),
                 dice.between(2400, 3600),
                 // Each poll signs a token, which takes longer than all else in it.
-                dice.between(3600, 10_800),
+                dice.between(5400, 14_400),
             ],
             failures: dice.between(0, 25),
             long_outages,
