@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -50,17 +50,7 @@ impl Stage {
         };
         let simulator = std::sync::Arc::new(Simulator::start(options).await.context("simulators on loopback")?);
         let folder = tempfile::Builder::new().prefix("contact-center-demo-").tempdir().context("temporary folder")?;
-        let write = |name: &str, text: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
-        };
-        let credentials = simulator.credentials();
-        write("api_key", &credentials.ozonetel_api_key)?;
-        write("token", &credentials.wolkvox_token)?;
-        write("guids.json", &credentials.huawei_guids)?;
-        write("credentials.json", &credentials.voximplant_key)?;
-        write("ucids.txt", "")?;
-        write("exporter.yml", &exporter_yml(&simulator, &credentials.ozonetel_user_name))?;
+        configure(&simulator, folder.path())?;
         let loaded = config::load(&folder.path().join("exporter.yml")).context("configuration of the demo")?;
         let dialler = dial(std::sync::Arc::clone(&simulator), clock.clone(), folder.path().join("ucids.txt"));
         Ok(Self {
@@ -99,6 +89,21 @@ impl std::fmt::Debug for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Stage")
     }
+}
+
+/// Writes into `folder` the exporter.yml that polls `simulator`, and the files that it names.
+pub fn configure(simulator: &Simulator, folder: &Path) -> anyhow::Result<()> {
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+    };
+    let credentials = simulator.credentials();
+    write("api_key", &credentials.ozonetel_api_key)?;
+    write("token", &credentials.wolkvox_token)?;
+    write("guids.json", &credentials.huawei_guids)?;
+    write("credentials.json", &credentials.voximplant_key)?;
+    write("ucids.txt", "")?;
+    write("exporter.yml", &exporter_yml(simulator, &credentials.ozonetel_user_name))
 }
 
 /// Lists the calls that have ended, as the operator's dialler would.

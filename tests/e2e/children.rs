@@ -174,7 +174,7 @@ pub(crate) fn prometheus() -> PathBuf {
     std::env::var_os("PROMETHEUS").map_or_else(|| "prometheus".into(), PathBuf::from)
 }
 
-fn promtool() -> PathBuf {
+pub(crate) fn promtool() -> PathBuf {
     let beside = prometheus().with_file_name("promtool");
     if beside.is_file() { beside } else { "promtool".into() }
 }

@@ -8,7 +8,10 @@
 
 mod children;
 mod disk;
+mod dashboards;
 mod expected;
+mod history;
+mod lint;
 mod kill;
 mod promql;
 mod scrapers;
