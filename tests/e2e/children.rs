@@ -134,6 +134,11 @@ impl Server {
             "global: {{ scrape_interval: {interval}, scrape_timeout: {interval} }}\n\
              scrape_configs:\n  - {{ job_name: exporter, static_configs: [{{ targets: ['{target}'] }}] }}\n"
         );
+        Self::with(folder, &yml).await
+    }
+
+    /// Starts it with this configuration and its data in `prometheus` in `folder`, where there may be some.
+    pub(crate) async fn with(folder: &Path, yml: &str) -> Self {
         let file = folder.join("prometheus.yml");
         std::fs::write(&file, yml).unwrap();
         let mut command = Command::new(prometheus());

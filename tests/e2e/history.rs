@@ -1,10 +1,11 @@
 //! Days of the demo in seconds: the whole program in this process, on paused time against the demo's vendors, its page
-//! kept every two minutes with the time of the story. A real Prometheus server then has the days in its storage, ending now,
+//! kept every four minutes with the time of the story. A real Prometheus server then has the days in its storage, ending now,
 //! as if it had scraped them all.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
+use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::children::promtool;
 
 /// How often the page is kept.
-pub(crate) const SCRAPE: Duration = Duration::from_mins(2);
+pub(crate) const SCRAPE: Duration = Duration::from_mins(4);
 /// Intervals of the demo are those of a show.
 const INTERVAL: &str = "interval: 5m";
 
@@ -34,11 +35,16 @@ const INTERVAL: &str = "interval: 5m";
 pub(crate) struct Story {
     /// How long.
     pub(crate) length: SignedDuration,
-    /// The label `instance` of every exporter that was scraped; all of them show the same.
-    pub(crate) instances: &'static [&'static str],
-    /// From when before the end on a vendor fails, and how.
-    pub(crate) fault: Option<(SignedDuration, Vendor, Fault)>,
+    /// A second exporter was there for so long before the end, and showed the same.
+    pub(crate) second: SignedDuration,
+    /// A vendor fails from when to when before the end, and how.
+    pub(crate) fault: (Range<SignedDuration>, Vendor, Fault),
+    /// What stands otherwise in exporter.yml: replaced by what.
+    pub(crate) settings: &'static [(&'static str, &'static str)],
 }
+
+/// The label `instance` of the two exporters.
+pub(crate) const INSTANCES: [&str; 2] = ["exporter-a:10048", "exporter-b:10048"];
 
 /// Nothing has to outlive this process.
 #[derive(Default)]
@@ -68,13 +74,17 @@ impl Story {
     async fn tell(&self, folder: &Path, text: &Path) -> usize {
         let end = Clock::system().now();
         let clock = Clock::scaled(end - self.length, 1.0);
-        let options = Options { agents: 12, limits: None, wolkvox_licences: 1, ..Options::new(clock.clone()) };
+        let options = Options { agents: 12, limits: None, wolkvox_licences: 2, ..Options::new(clock.clone()) };
         let simulator = Arc::new(Simulator::offline(options).unwrap());
         demo::configure(&simulator, folder).unwrap();
         let file = folder.join("exporter.yml");
         let mut yml = std::fs::read_to_string(&file).unwrap();
         for seconds in ["interval: 2s", "interval: 5s", "interval: 30s"] {
             yml = yml.replace(seconds, INTERVAL);
+        }
+        for (old, new) in self.settings {
+            assert!(yml.contains(old), "no {old} in exporter.yml");
+            yml = yml.replace(old, new);
         }
         std::fs::write(&file, yml).unwrap();
         let loaded = config::load(&file).unwrap();
@@ -98,18 +108,17 @@ impl Story {
         while clock.now() < end {
             tokio::time::sleep(SCRAPE).await;
             let now = clock.now();
-            if let Some((before, vendor, fault)) = self.fault
-                && now >= end - before
-            {
-                simulator.set_fault(vendor, fault);
-            }
+            let (times, vendor, fault) = &self.fault;
+            let failing = times.contains(&end.duration_since(now));
+            simulator.set_fault(*vendor, if failing { *fault } else { Fault::None });
             ucids.extend(simulator.ozonetel_ucids(listed, now).into_iter().map(|(id, day)| format!("{id},{day}\n")));
             ucids.drain(..ucids.len().saturating_sub(1000));
             listed = now;
             std::fs::write(folder.join("ucids.txt"), ucids.concat()).unwrap();
             let page = site.page.render(Format::Text004, &site.health.block(site.page.series()));
-            for instance in self.instances {
-                lines += keep(&mut out, &page, instance, now);
+            lines += keep(&mut out, &page, INSTANCES[0], now);
+            if end.duration_since(now) < self.second {
+                lines += keep(&mut out, &page, INSTANCES[1], now);
             }
         }
         out.write_all(b"# EOF\n").unwrap();

@@ -62,7 +62,8 @@ fn dashboards_keep_to_the_rules() {
             check_panel(&mut problems, &format!("{place}, panel {} “{}”", panel.id, panel.title), &panel);
         }
         for link in links(&dashboard.json) {
-            let known = link.strip_prefix("/d/").and_then(|rest| rest.split('?').next()).is_some_and(|uid| uids.contains(uid));
+            let known =
+                link.strip_prefix("/d/").and_then(|rest| rest.split('?').next()).is_some_and(|uid| uids.contains(uid));
             problems.unless(known, place, format!("a link leads nowhere: {link}"));
         }
     }
@@ -76,7 +77,9 @@ fn every_query_is_valid() {
         for panel in dashboard.panels() {
             for (letter, query) in panel.queries() {
                 let (file, id) = (dashboard.file.replace(['.', '-'], "_"), panel.id);
-                rules.push(serde_json::json!({"record": format!("{file}:panel_{id}:{letter}"), "expr": expand(query, &[])}));
+                rules.push(
+                    serde_json::json!({"record": format!("{file}:panel_{id}:{letter}"), "expr": expand(query, &[])}),
+                );
             }
         }
     }
@@ -100,7 +103,8 @@ fn alerts_and_rules_keep_to_the_rules() {
     let mut problems = Problems::default();
     let runbooks = std::fs::read_to_string(folder("docs/runbooks.md")).unwrap();
     let headings: BTreeSet<_> = runbooks.lines().filter_map(|line| line.strip_prefix("### ")).collect();
-    let tests: String = files("prometheus/tests", ".yml").iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let tests: String =
+        files("prometheus/tests", ".yml").iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
     let (alerts, records) = (rules("prometheus/alerts"), rules("prometheus/rules"));
     let recorded: BTreeSet<_> = records.iter().map(|rule| text(&rule["record"])).collect();
     for rule in alerts.iter().chain(&records) {
@@ -116,7 +120,11 @@ fn alerts_and_rules_keep_to_the_rules() {
         let note = |key: &str| text(&alert["annotations"][key]);
         let (summary, description) = (note("summary"), note("description"));
         problems.unless(name.starts_with("ContactCenter") && camel_case(name), name, "name");
-        problems.unless(["critical", "warning", "info"].contains(&text(&alert["labels"]["severity"])), name, "severity");
+        problems.unless(
+            ["critical", "warning", "info"].contains(&text(&alert["labels"]["severity"])),
+            name,
+            "severity",
+        );
         problems.unless(["exporter", "floor"].contains(&text(&alert["labels"]["area"])), name, "area");
         let sentence = summary.starts_with(|c: char| c.is_ascii_uppercase()) && summary.ends_with('.');
         problems.unless(sentence && !summary.contains("{{"), name, "summary is one sentence, the same each time");
@@ -243,18 +251,22 @@ fn check_family(problems: &mut Problems, place: &str, selector: &Selector) {
     let family = ALL.iter().map(|family| family.spec()).find(|spec| {
         let full = spec.full_name();
         let part = name.strip_prefix(full.as_str());
-        full == name || matches!(spec.kind, Kind::Histogram(_)) && part.is_some_and(|end| ["_bucket", "_sum", "_count"].contains(&end))
+        full == name
+            || matches!(spec.kind, Kind::Histogram(_))
+                && part.is_some_and(|end| ["_bucket", "_sum", "_count"].contains(&end))
     });
     let Some(family) = family else {
         problems.unless(false, place, format!("there is no {name}"));
         return;
     };
     for matcher in matcher_names(&selector.matchers) {
-        let known = family.labels.contains(&matcher) || TARGET_LABELS.contains(&matcher) || matcher == "le" && name.ends_with("_bucket");
+        let known = family.labels.contains(&matcher)
+            || TARGET_LABELS.contains(&matcher)
+            || matcher == "le" && name.ends_with("_bucket");
         problems.unless(known, place, format!("{name} has no label {matcher}"));
     }
     let counts = family.kind == Kind::Counter || name != family.full_name();
-    if counts && place.contains("query") || counts && selector.range.is_some() {
+    if counts && !place.contains("variable") {
         let growth = ["rate(", "increase("].iter().any(|function| selector.before.ends_with(function));
         problems.unless(growth && selector.range.is_some(), place, format!("{name} is a counter: ask for its growth"));
         let rated = selector.before.ends_with("rate(") && place.contains("panel");

@@ -7,12 +7,13 @@
 #![expect(clippy::print_stdout, reason = "the test says what it compared")]
 
 mod children;
-mod disk;
 mod dashboards;
+mod disk;
 mod expected;
 mod history;
-mod lint;
 mod kill;
+mod lint;
+mod panels;
 mod promql;
 mod scrapers;
 mod vendors;

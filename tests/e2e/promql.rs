@@ -43,6 +43,32 @@ impl Prometheus {
             .collect()
     }
 
+    /// What a query said at `second`, by all labels.
+    pub(crate) async fn at(&self, query: &str, second: i64) -> BTreeMap<String, String> {
+        let form = [("query", query.to_owned()), ("time", second.to_string())];
+        let answer: Value = self.client.post(&self.url).form(&form).send().await.unwrap().json().await.unwrap();
+        let series = answer["data"]["result"].as_array().map_or(&[][..], Vec::as_slice).iter();
+        series.map(|one| (one["metric"].to_string(), one["value"][1].as_str().unwrap_or_default().to_owned())).collect()
+    }
+
+    /// How many series a query has had, at any time from `start` to `end`, and how many of them a number.
+    pub(crate) async fn series(
+        &self,
+        query: &str,
+        (start, end, step): (i64, i64, i64),
+    ) -> Result<(usize, usize), String> {
+        let times = [("start", start), ("end", end), ("step", step)].map(|(name, value)| (name, value.to_string()));
+        let form = [("query", query.to_owned())].into_iter().chain(times).collect::<Vec<_>>();
+        let answer = self.client.post(format!("{}_range", self.url)).form(&form).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        if answer["status"] != "success" {
+            return Err(answer["error"].to_string());
+        }
+        let series = answer["data"]["result"].as_array().unwrap();
+        let number = |one: &&Value| one["values"].as_array().unwrap().iter().any(|value| value[1] != "NaN");
+        Ok((series.len(), series.iter().filter(number).count()))
+    }
+
     /// The names of the families that a selector finds.
     pub(crate) async fn names(&self, selector: &str) -> Vec<String> {
         let query = format!("count by (name) (label_replace({selector}, 'name', '$1', '__name__', '(.+)'))");
