@@ -28,7 +28,7 @@ demo:
 	exec target/release/contact-center-exporter demo $(ARGS)
 
 test:
-	scripts/need $(COMPILER) prometheus promtool=prometheus
+	scripts/need $(COMPILER) prometheus promtool=prometheus amtool=prometheus-alertmanager prometheus-alertmanager
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --test simulation -- -D warnings
 	$(CARGO) test --locked

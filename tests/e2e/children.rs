@@ -32,6 +32,12 @@ pub(crate) struct Exporter {
     child: Guard,
 }
 
+/// An Alertmanager.
+pub(crate) struct Alertmanager {
+    pub(crate) address: String,
+    _child: Guard,
+}
+
 /// A Prometheus server that scrapes it.
 pub(crate) struct Server {
     pub(crate) address: String,
@@ -172,6 +178,20 @@ pub(crate) async fn ready(url: &str) {
     while !client.get(url).send().await.is_ok_and(|answer| answer.status().is_success()) {
         assert!(tokio::time::Instant::now() < deadline, "{url} does not get ready");
         tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+impl Alertmanager {
+    /// Starts it with this configuration and its data in `folder`.
+    pub(crate) async fn start(folder: &Path, yml: &Path) -> Self {
+        let mut command = Command::new("prometheus-alertmanager");
+        command.arg(format!("--config.file={}", yml.display()));
+        command.arg(format!("--storage.path={}", folder.join("alertmanager").display()));
+        command.args(["--web.listen-address=127.0.0.1:0", "--cluster.listen-address="]);
+        let log = folder.join("alertmanager.log");
+        let mut child = start(&mut command, &log);
+        let address = listening(&mut child, &log, "\"Listening on\"").await;
+        Self { address, _child: child }
     }
 }
 

@@ -21,6 +21,7 @@ use contact_center_exporter::ledger::store::{Store, StoreError, Writes};
 use contact_center_exporter::page::Format;
 use contact_center_exporter::simulator::{Fault, Options, Simulator, Vendor};
 use futures_util::future::BoxFuture;
+use jiff::tz::{self, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +41,13 @@ pub(crate) struct Story {
     /// A vendor fails from when to when before the end, and how.
     pub(crate) fault: (Range<SignedDuration>, Vendor, Fault),
     /// What stands otherwise in exporter.yml: replaced by what.
-    pub(crate) settings: &'static [(&'static str, &'static str)],
+    pub(crate) settings: Vec<(&'static str, String)>,
+    /// Wolkvox licences that the vendor knows; 1000 requests a day each.
+    pub(crate) licences: u32,
+    /// Requests that other tokens spend each day.
+    pub(crate) others: u32,
+    /// Where the Wolkvox tenant is, in hours east of Greenwich.
+    pub(crate) zone: i8,
 }
 
 /// The label `instance` of the two exporters.
@@ -74,7 +81,14 @@ impl Story {
     async fn tell(&self, folder: &Path, text: &Path) -> usize {
         let end = Clock::system().now();
         let clock = Clock::scaled(end - self.length, 1.0);
-        let options = Options { agents: 12, limits: None, wolkvox_licences: 2, ..Options::new(clock.clone()) };
+        let options = Options {
+            agents: 12,
+            limits: None,
+            wolkvox_licences: self.licences,
+            wolkvox_others: self.others,
+            wolkvox_zone: TimeZone::fixed(tz::offset(self.zone)),
+            ..Options::new(clock.clone())
+        };
         let simulator = Arc::new(Simulator::offline(options).unwrap());
         demo::configure(&simulator, folder).unwrap();
         let file = folder.join("exporter.yml");
@@ -82,9 +96,9 @@ impl Story {
         for seconds in ["interval: 2s", "interval: 5s", "interval: 30s"] {
             yml = yml.replace(seconds, INTERVAL);
         }
-        for (old, new) in self.settings {
-            assert!(yml.contains(old), "no {old} in exporter.yml");
-            yml = yml.replace(old, new);
+        for (old, new) in &self.settings {
+            assert!(yml.contains(*old), "no {old} in exporter.yml");
+            yml = yml.replace(*old, new.as_str());
         }
         std::fs::write(&file, yml).unwrap();
         let loaded = config::load(&file).unwrap();

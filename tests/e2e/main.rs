@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "every line here is a test")]
 #![expect(clippy::print_stdout, reason = "the test says what it compared")]
 
+mod alarms;
 mod children;
 mod dashboards;
 mod disk;

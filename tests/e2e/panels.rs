@@ -26,7 +26,10 @@ fn story(length: SignedDuration) -> Story {
         length,
         second: SignedDuration::from_hours(2),
         fault: (an_hour, Vendor::Huawei, Fault::Status(503)),
-        settings: &MISHAPS,
+        settings: MISHAPS.map(|(old, new)| (old, new.to_owned())).to_vec(),
+        licences: 2,
+        others: 300,
+        zone: -5,
     }
 }
 
