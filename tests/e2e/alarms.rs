@@ -53,7 +53,7 @@ async fn what_goes_wrong_is_told_and_nothing_else() {
         writeln!(yml, "  - {}", impatient(temporary.path(), &path).display()).unwrap();
     }
     let target = &alertmanager.address;
-    write!(yml, "alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: ['{target}'] }}] }}] }}\n").unwrap();
+    writeln!(yml, "alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: ['{target}'] }}] }}] }}").unwrap();
     let server = Server::with(temporary.path(), &yml).await;
     let prometheus = Prometheus::new(&server.address);
 
@@ -111,7 +111,7 @@ fn story() -> Story {
 fn impatient(folder: &Path, path: &Path) -> std::path::PathBuf {
     let text = std::fs::read_to_string(path).unwrap();
     let patient = |line: &&str| !line.trim_start().starts_with("for: ");
-    let text: String = text.lines().filter(patient).map(|line| format!("{line}\n")).collect();
+    let text = text.lines().filter(patient).collect::<Vec<_>>().join("\n");
     let target = "contact_center_handle_time_seconds:threshold\n        expr: ";
     let lower = format!("{target}max by (vendor, account) (contact_center_up{{account=\"shop-eu\"}}) * 0 + 60 or ");
     let text = text

@@ -43,12 +43,14 @@ impl Prometheus {
             .collect()
     }
 
-    /// What a query said at `second`, by all labels.
+    /// What a query said at `second`, by all labels, without the last digits.
     pub(crate) async fn at(&self, query: &str, second: i64) -> BTreeMap<String, String> {
         let form = [("query", query.to_owned()), ("time", second.to_string())];
         let answer: Value = self.client.post(&self.url).form(&form).send().await.unwrap().json().await.unwrap();
         let series = answer["data"]["result"].as_array().map_or(&[][..], Vec::as_slice).iter();
-        series.map(|one| (one["metric"].to_string(), one["value"][1].as_str().unwrap_or_default().to_owned())).collect()
+        let value =
+            |one: &Value| one["value"][1].as_str().and_then(|text| text.parse::<f64>().ok()).unwrap_or(f64::NAN);
+        series.map(|one| (one["metric"].to_string(), format!("{:.6}", value(one)))).collect()
     }
 
     /// How many series a query has had, at any time from `start` to `end`, and how many of them a number.
