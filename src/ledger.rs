@@ -64,7 +64,9 @@ pub struct Book {
     account: String,
     names: AgentNames,
     entities: BTreeMap<Entity, EntityState>,
-    /// A transaction is under way, or has failed and its states could not be read back yet.
+    /// The entities as they are stored, by key. A disk that takes no transaction may not give the states back either.
+    stored: BTreeMap<String, Vec<u8>>,
+    /// A transaction is under way, or ended in a panic.
     unsaved: bool,
     meta: Meta,
     calls: Calls,
@@ -159,6 +161,7 @@ impl Ledger {
             account: account.to_owned(),
             names,
             entities: BTreeMap::new(),
+            stored: BTreeMap::new(),
             unsaved: false,
             meta: Meta { naming, ..Meta::default() },
             calls: Calls::new(self.key.clone()),
@@ -208,26 +211,54 @@ impl std::fmt::Debug for Ledger {
 // === impl Book ===
 
 impl Book {
-    /// All of it as it is stored.
+    /// Reads all of it from the store.
     fn load(&mut self) -> Result<(), StoreError> {
-        let damaged = |_| StoreError::Damaged {
-            path: format!("of {}/{}", self.vendor, self.account),
-            cause: "a value cannot be read".to_owned(),
-        };
-        let mut entities = BTreeMap::new();
         let mut shared = self.ledger.shared.lock().unwrap_or_else(PoisonError::into_inner);
         for (key, value) in shared.store.read(&self.prefix)? {
             match &key[self.prefix.len()..] {
-                "meta" => self.meta = codec::decode(&value).map_err(damaged)?,
-                "turn" => self.turn = codec::decode(&value).map_err(damaged)?,
-                "calls" => self.calls = Calls::decode(self.ledger.key.clone(), &value).map_err(damaged)?,
-                _ => entities.extend(shared.codes.decode_entities(&value).map_err(damaged)?),
+                "meta" => self.meta = codec::decode(&value).map_err(|_| self.damaged())?,
+                "turn" => self.turn = codec::decode(&value).map_err(|_| self.damaged())?,
+                "calls" => {
+                    self.calls = Calls::decode(self.ledger.key.clone(), &value).map_err(|_| self.damaged())?;
+                }
+                _ => drop(self.stored.insert(key, value)),
             }
+        }
+        drop(shared);
+        self.restore()
+    }
+
+    /// Takes the entities back to what is stored.
+    fn restore(&mut self) -> Result<(), StoreError> {
+        let mut entities = BTreeMap::new();
+        let shared = self.ledger.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        for value in self.stored.values() {
+            entities.extend(shared.codes.decode_entities(value).map_err(|_| self.damaged())?);
         }
         drop(shared);
         self.entities = entities;
         self.unsaved = false;
         Ok(())
+    }
+
+    fn damaged(&self) -> StoreError {
+        let path = format!("of {}/{}", self.vendor, self.account);
+        StoreError::Damaged { path, cause: "a value cannot be read".to_owned() }
+    }
+
+    /// Remembers what a transaction has stored.
+    fn keep(&mut self, writes: Writes) {
+        for (key, value) in writes {
+            match value {
+                Some(value) if self.is_chunk(&key) => drop(self.stored.insert(key, value)),
+                Some(_) => {}
+                None => drop(self.stored.remove(&key)),
+            }
+        }
+    }
+
+    fn is_chunk(&self, key: &str) -> bool {
+        key.strip_prefix(&self.prefix).is_some_and(|key| !matches!(key, "meta" | "turn" | "calls"))
     }
 
     /// The operator names agents in another way now. Plain keys become what they are to be, at once and on disk too; what was
@@ -246,7 +277,8 @@ impl Book {
         let mut writes = old;
         writes.extend(self.encode(&touched));
         writes.push((format!("{}meta", self.prefix), Some(codec::encode(&self.meta))));
-        self.ledger.commit(writes)?;
+        let writes = self.ledger.commit(writes)?;
+        self.keep(writes);
         tracing::info!(vendor = self.vendor, account = self.account, "agents are named in another way from now on");
         Ok(())
     }
@@ -341,7 +373,7 @@ impl Book {
         due: &calendar::Due,
     ) -> Result<Applied, StoreError> {
         if self.unsaved {
-            self.load()?;
+            self.restore()?;
         }
         let mut applied = Applied::default();
         let mut meta = self.meta.clone();
@@ -369,12 +401,12 @@ impl Book {
             writes.push((format!("{}turn", self.prefix), Some(codec::encode(&turn))));
         }
         writes.push((format!("{}meta", self.prefix), Some(codec::encode(&meta))));
-        if let Err(error) = self.ledger.commit(writes) {
-            // If even that fails, nothing is shown and the next poll tries again.
-            if let Err(unreadable) = self.load() {
-                tracing::error!(vendor = self.vendor, account = self.account, error = %unreadable, "counters cannot be read back");
+        match self.ledger.commit(writes) {
+            Ok(writes) => self.keep(writes),
+            Err(error) => {
+                self.restore()?;
+                return Err(error);
             }
-            return Err(error);
         }
         self.unsaved = false;
         self.turn = turn;
@@ -436,7 +468,8 @@ impl EntityState {
 }
 
 impl Ledger {
-    fn commit(&self, mut writes: Writes) -> Result<(), StoreError> {
+    /// Stores `writes` and gives them back.
+    fn commit(&self, mut writes: Writes) -> Result<Writes, StoreError> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         let Shared { store, codes } = &mut *shared;
         if codes.grown {
@@ -444,7 +477,7 @@ impl Ledger {
         }
         store.commit(&writes)?;
         codes.grown = false;
-        Ok(())
+        Ok(writes)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What one poll changes in a book, and the chunks that have to be written for it. States are changed in place: copies of ten
 //! thousand of them would cost more than the disk does. Until the transaction is through the book counts as unsaved; if
-//! it fails, the states are read back from the store. Entities come in order everywhere, so that a poll of many agents
+//! it fails, the states go back to what is stored. Entities come in order everywhere, so that a poll of many agents
 //! walks beside the book instead of looking each of them up.
 
 use std::cmp::Ordering;
@@ -22,7 +22,11 @@ use crate::reading::{Bucket, Entity, Figure, Observation, Reading};
 
 /// The chunks with something new in them.
 #[derive(Debug, Default)]
-pub(super) struct Touched(Vec<bool>);
+pub(super) struct Touched {
+    chunks: Vec<bool>,
+    /// How many of them.
+    count: usize,
+}
 
 /// A part of a reading that speaks of one entity.
 enum Part<'a> {
@@ -191,10 +195,11 @@ impl Book {
     /// The chunks that were touched, whole. States are read in the order in which they lie in memory: chunk by chunk, most of
     /// the time would go into waiting for it.
     pub(super) fn encode(&self, touched: &Touched) -> Writes {
-        if touched.0.is_empty() {
+        if touched.chunks.is_empty() {
             return Vec::new();
         }
-        let mut chunks: Vec<_> = touched.0.iter().map(|touched| touched.then(Chunk::default)).collect();
+        let room = self.entities.len() / CHUNKS + 1;
+        let mut chunks: Vec<_> = touched.chunks.iter().map(|touched| touched.then(|| Chunk::with_room(room))).collect();
         let mut shared = self.ledger.shared.lock().unwrap_or_else(PoisonError::into_inner);
         for (entity, state) in &self.entities {
             if let Some(chunk) = &mut chunks[chunk_of(entity)] {
@@ -208,8 +213,13 @@ impl Book {
 
 impl Touched {
     pub(super) fn touch(&mut self, entity: &Entity) {
-        self.0.resize(CHUNKS, false);
-        self.0[chunk_of(entity)] = true;
+        // A large poll has touched all of them soon.
+        if self.count < CHUNKS {
+            self.chunks.resize(CHUNKS, false);
+            let chunk = &mut self.chunks[chunk_of(entity)];
+            self.count += usize::from(!*chunk);
+            *chunk = true;
+        }
     }
 }
 

@@ -24,9 +24,10 @@ const LONGEST: usize = 10;
 const UNKNOWN: u16 = u16::MAX;
 
 /// The entities of one value, encoded.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Chunk {
     count: u64,
+    /// Behind room for their number.
     entities: Vec<u8>,
     /// [`EntityState::since`] of each of them.
     days: Vec<u8>,
@@ -180,6 +181,14 @@ impl Codes {
 // === impl Chunk ===
 
 impl Chunk {
+    /// An empty one, with room for so many entities of the usual size.
+    pub(super) fn with_room(entities: usize) -> Self {
+        const USUAL: usize = 256;
+        let mut room = Vec::with_capacity(LONGEST + entities * USUAL);
+        room.resize(LONGEST, 0);
+        Self { count: 0, entities: room, days: Vec::new() }
+    }
+
     pub(super) fn push(&mut self, codes: &mut Codes, entity: &Entity, state: &EntityState) {
         self.count += 1;
         codes.put_entity(&mut self.entities, entity, state);
@@ -191,12 +200,14 @@ impl Chunk {
     }
 
     /// What is stored; none if it is empty.
-    pub(super) fn value(&self) -> Option<Vec<u8>> {
-        let mut value = Vec::with_capacity(2 * LONGEST + self.entities.len() + self.days.len());
-        put(&mut value, self.count);
-        value.extend_from_slice(&self.entities);
+    pub(super) fn value(self) -> Option<Vec<u8>> {
+        let (mut count, mut value) = (Vec::new(), self.entities);
+        put(&mut count, self.count);
+        let unused = LONGEST - count.len();
+        value[unused..LONGEST].copy_from_slice(&count);
+        value.drain(..unused);
         // Behind all entities: versions that do not know of it read what they know, and stop there.
-        put(&mut value, self.count);
+        value.extend_from_slice(&count);
         value.extend_from_slice(&self.days);
         (self.count > 0).then_some(value)
     }
@@ -327,8 +338,8 @@ mod tests {
         state.date();
         let entity = Entity::Campaign("Übersee \"1\"".into());
         let mut codes = Codes::default();
-        let mut chunk = Chunk::default();
-        assert_eq!(chunk.value(), None);
+        assert_eq!(Chunk::with_room(1).value(), None);
+        let mut chunk = Chunk::with_room(1);
         chunk.push(&mut codes, &entity, &state);
         let bytes = chunk.value().unwrap();
         let codes = Codes::decode(&codes.encode()).unwrap();
@@ -336,7 +347,7 @@ mod tests {
         assert!(codes.decode_entities(&bytes[..bytes.len() - 1]).is_err());
         // As it was written before there were days: what follows the entities is not there.
         state.since.clear();
-        let (mut codes, mut chunk) = (codes, Chunk::default());
+        let (mut codes, mut chunk) = (codes, Chunk::with_room(0));
         chunk.push(&mut codes, &entity, &state);
         let bytes = chunk.value().unwrap();
         let before = codes.decode_entities(&bytes[..bytes.len() - 2]).unwrap();
