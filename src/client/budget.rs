@@ -9,10 +9,6 @@ use tokio::time::Instant;
 
 use crate::settings::RateLimit;
 
-/// The limit's period is taken for longer by this part of it, a second of a minute: spaced to the very limit, one request
-/// too many would arrive within a period whenever the first of them was under way longer than the last.
-const SLACK: u32 = 60;
-
 /// The next moment at which a request may go out.
 #[derive(Debug)]
 pub struct Budget {
@@ -23,8 +19,7 @@ pub struct Budget {
 impl Budget {
     /// A budget with this limit, or with waits only.
     pub fn new(limit: Option<RateLimit>) -> Self {
-        let spacing = |limit: RateLimit| limit.spacing() + limit.spacing() / SLACK;
-        Self { spacing: limit.map_or(Duration::ZERO, spacing), next: Mutex::new(None) }
+        Self { spacing: limit.map_or(Duration::ZERO, RateLimit::spacing), next: Mutex::new(None) }
     }
 
     /// Waits for this request's turn; says how long that took.

@@ -6,6 +6,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
+/// The limit's period is taken for longer by this part of it, a second of a minute: spaced to the very limit, one request
+/// too many would arrive within a period whenever the first of them was under way longer than the last.
+const SLACK: u32 = 60;
+
 /// No duration is longer: multiples of it, and moments that far ahead, stay within what time types hold.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
@@ -28,9 +32,10 @@ impl RateLimit {
         Self { count, per: Duration::from_mins(1) }
     }
 
-    /// The time between two requests.
+    /// The time between two requests, with some slack.
     pub fn spacing(self) -> Duration {
-        self.per / self.count
+        let spacing = self.per / self.count;
+        spacing + spacing / SLACK
     }
 }
 
@@ -97,6 +102,6 @@ mod tests {
         for wrong in ["50", "0/1m", "-1/1m", "50/0s", "50/", "/1m", "x/1m"] {
             assert!(wrong.parse::<RateLimit>().is_err(), "{wrong}");
         }
-        assert_eq!(RateLimit::per_minute(50).spacing(), Duration::from_millis(1200));
+        assert_eq!(RateLimit::per_minute(50).spacing(), Duration::from_millis(1220));
     }
 }

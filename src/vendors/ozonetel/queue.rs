@@ -17,6 +17,11 @@ use crate::settings::RateLimit;
 const KEPT_DAYS: i64 = 15;
 /// The local hour from which yesterday can be read.
 pub(super) const READY_HOUR: i8 = 3;
+/// So long a second look stands back behind calls of which nothing is known. All of a day's come due at once, and take
+/// hours at the vendor's pace, while today's calls would be on no page. But it must not wait for ever either.
+const PATIENCE: i64 = 24 * 3600;
+/// This part of a poll's interval is left for the last answer to come.
+const ANSWER: u32 = 60;
 
 /// What the vendor said about one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,11 +45,13 @@ pub(super) struct Pace {
 // === impl Pace ===
 
 impl Pace {
-    /// As many requests as `limit` fits into `interval`, so that a backlog never overruns it.
+    /// As many requests as `limit` fits into `interval`, so that a backlog never overruns it: a poll that is only just too
+    /// long costs the whole next one.
     pub(super) fn new(limit: RateLimit, interval: Duration) -> Self {
         let spacing = limit.spacing();
-        let fit = interval.as_nanos().checked_div(spacing.as_nanos()).unwrap_or(u128::MAX);
-        Self { spacing, requests: u64::try_from(fit).unwrap_or(u64::MAX).max(1) }
+        let after_first = interval.saturating_sub(interval / ANSWER).as_nanos().checked_div(spacing.as_nanos());
+        let after_first = u64::try_from(after_first.unwrap_or(u128::MAX)).unwrap_or(u64::MAX);
+        Self { spacing, requests: after_first.saturating_add(1) }
     }
 
     /// About when the poll's request after `sent` others goes out: a slow poll may reach into the hole.
@@ -59,7 +66,7 @@ pub(super) fn day_of(zone: &TimeZone, at: Timestamp) -> Date {
     zone.to_datetime(at).date()
 }
 
-/// Calls to ask for, the longest due first. Those that failed in the last poll come last, so that a few that fail
+/// Calls to ask for, the longest due first, second looks a day later than they are due. Those that failed in the last poll come last, so that a few that fail
 /// for ever do not hold up the others.
 pub(super) fn due<'a>(
     calls: &'a [PendingCall],
@@ -69,7 +76,8 @@ pub(super) fn due<'a>(
 ) -> Vec<&'a PendingCall> {
     let mut due: Vec<_> =
         calls.iter().filter(|call| call.due_at <= now.as_second() && !is_over(call, zone, now)).collect();
-    due.sort_by_key(|call| (failed.contains(&call.id), call.due_at, call.listed_at));
+    let patience = |call: &PendingCall| if call.counted { PATIENCE } else { 0 };
+    due.sort_by_key(|call| (failed.contains(&call.id), call.due_at.saturating_add(patience(call)), call.listed_at));
     due
 }
 
@@ -253,18 +261,41 @@ mod tests {
     }
 
     #[test]
+    fn second_looks_stand_back_for_a_day() {
+        let named = |id: &str, due: Timestamp, counted| PendingCall {
+            id: CallId::new(id),
+            due_at: due.as_second(),
+            counted,
+            ..call(None, at(19, 9, 0))
+        };
+        let calls = [
+            named("today's", at(20, 8, 0), false),
+            named("second look", at(20, 3, 0), true),
+            named("old second look", at(18, 3, 0), true),
+            named("yesterday's", at(20, 3, 0), false),
+        ];
+        let order: Vec<_> =
+            due(&calls, &BTreeSet::new(), &india(), at(20, 9, 0)).iter().map(|call| call.id.expose()).collect();
+        assert_eq!(order, ["old second look", "yesterday's", "today's", "second look"]);
+    }
+
+    #[test]
     fn a_poll_sends_what_its_interval_holds() {
         let minutes = |n: u64| Duration::from_secs(60 * n);
         for (limit, interval, requests) in [
             (RateLimit::per_minute(2), minutes(5), 10),
-            (RateLimit::per_minute(50), minutes(5), 250),
+            (RateLimit::per_minute(50), minutes(5), 242),
+            (RateLimit::per_minute(20), minutes(5), 97),
             (RateLimit::per_minute(2), Duration::from_secs(1), 1),
             (RateLimit { count: 1, per: minutes(10) }, minutes(5), 1),
         ] {
-            assert_eq!(Pace::new(limit, interval).requests, requests, "{limit} {interval:?}");
+            let pace = Pace::new(limit, interval);
+            assert_eq!(pace.requests, requests, "{limit} {interval:?}");
+            let end = at(20, 9, 0) + interval;
+            assert!(pace.at(at(20, 9, 0), requests - 1) < end, "{limit} {interval:?}");
         }
         let pace = Pace::new(RateLimit::per_minute(2), minutes(5));
-        assert_eq!(pace.at(at(20, 23, 58), 4), at(21, 0, 0));
+        assert_eq!(pace.at(at(20, 23, 58), 4), at(21, 0, 0) + jiff::SignedDuration::from_secs(2));
     }
 
     #[test]
