@@ -93,8 +93,8 @@ impl App {
             offload,
         };
         let mut fleet = Fleet::new(shared);
-        fleet.enlist(muster, &mut fleet::Places::new())?;
-        ledger.forget_all_but(&fleet.books(), clock.now())?;
+        let books = fleet.enlist(muster, &mut fleet::Places::new())?;
+        ledger.forget_all_but(&books, clock.now())?;
         health.loaded(clock.now());
         let (reloader, reloads) = Reloader::new();
         let site = Arc::new(Site::new(page, health, clock, telemetry_path.to_owned(), reloader));

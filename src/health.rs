@@ -77,8 +77,8 @@ struct Inner {
     requests: BTreeMap<(&'static str, Arc<str>, &'static str), Arc<AtomicU64>>,
     durations: BTreeMap<(&'static str, &'static str), Histogram>,
     waits: BTreeMap<(&'static str, Arc<str>), Arc<Mutex<Duration>>>,
-    guids_changed: BTreeMap<(&'static str, Arc<str>), Timestamp>,
-    backlogs: BTreeMap<(&'static str, Arc<str>), Backlog>,
+    guids_changed: BTreeMap<ReportId, Timestamp>,
+    backlogs: BTreeMap<ReportId, Backlog>,
     loaded_at: Option<Timestamp>,
     /// The last attempt to load the configuration failed.
     load_failed: bool,
@@ -136,12 +136,12 @@ impl Health {
     pub fn forget(&self, id: &ReportId, account_too: bool) {
         let mut inner = self.lock();
         inner.reports.remove(id);
+        inner.guids_changed.remove(id);
+        inner.backlogs.remove(id);
         if account_too {
             let others = |vendor: &str, account: &str| vendor != id.vendor || account != &*id.account;
             inner.requests.retain(|(vendor, account, _), _| others(vendor, account));
             inner.waits.retain(|(vendor, account), _| others(vendor, account));
-            inner.guids_changed.retain(|(vendor, account), _| others(vendor, account));
-            inner.backlogs.retain(|(vendor, account), _| others(vendor, account));
         }
     }
 
@@ -226,7 +226,7 @@ impl Health {
     /// What is told of a reading whether its poll succeeded or not.
     fn look_into(&self, id: &ReportId, at: Timestamp, reading: &Reading) {
         if reading.source_changed {
-            self.lock().guids_changed.insert((id.vendor, Arc::clone(&id.account)), at);
+            self.lock().guids_changed.insert(id.clone(), at);
         }
         self.with(id, |report| {
             report.rejected += reading.rejected;
@@ -258,7 +258,7 @@ impl Health {
 
     /// How many calls of the account wait for their figures, and since when the oldest does.
     pub fn backlog(&self, id: &ReportId, calls: usize, oldest: Option<i64>) {
-        self.lock().backlogs.insert((id.vendor, Arc::clone(&id.account)), (calls, oldest));
+        self.lock().backlogs.insert(id.clone(), (calls, oldest));
     }
 
     /// Whether every report was tried once.
@@ -313,10 +313,10 @@ impl Health {
                 Value::Seconds(wait.lock().unwrap_or_else(PoisonError::into_inner).as_secs_f64()),
             );
         }
-        for ((vendor, account), at) in &inner.guids_changed {
+        for (ReportId { vendor, account, .. }, at) in &inner.guids_changed {
             add(Family::GuidsChanged, account_labels(vendor, account), Value::Gauge(seconds(*at)));
         }
-        for ((vendor, account), (calls, oldest)) in &inner.backlogs {
+        for (ReportId { vendor, account, .. }, (calls, oldest)) in &inner.backlogs {
             #[expect(clippy::cast_precision_loss, reason = "a count, and seconds since the epoch")]
             {
                 add(Family::PendingCalls, account_labels(vendor, account), Value::Gauge(*calls as f64));
@@ -383,6 +383,20 @@ fn seconds(at: Timestamp) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_that_leaves_takes_its_backlog_along() {
+        let health = Health::default();
+        let id = |report| ReportId { vendor: "ozonetel", account: "a".into(), report };
+        for report in ["agent_summary", "call_details"] {
+            health.register(&id(report), Duration::from_secs(30), None);
+        }
+        health.backlog(&id("call_details"), 3, Some(5));
+        assert!(health.block(0).has(Family::PendingCalls));
+        health.forget(&id("call_details"), false);
+        let block = health.block(0);
+        assert!(!block.has(Family::PendingCalls) && !block.has(Family::OldestPendingCall) && block.has(Family::Polls));
+    }
 
     #[test]
     fn new_guids_are_told_even_if_all_of_them_are_refused() {

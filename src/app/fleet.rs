@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -60,7 +60,6 @@ struct Polled {
     digest: Digest,
     /// With their places on the page.
     reports: Vec<(ReportId, usize)>,
-    books: Vec<String>,
     /// Tasks that were not started yet, with the time until their first poll.
     waiting: Vec<(Task, Duration)>,
     running: JoinSet<()>,
@@ -118,32 +117,29 @@ impl Fleet {
     }
 
     /// Gives every account its books and its places on the page, a report that was there before the one that it had, so that
-    /// it stands there once at any time. [`start`](Self::start) sets them going.
-    pub(super) fn enlist(&mut self, muster: Muster, places: &mut Places) -> Result<(), StoreError> {
+    /// it stands there once at any time. [`start`](Self::start) sets them going. Says what the keys of their books begin with.
+    pub(super) fn enlist(&mut self, muster: Muster, places: &mut Places) -> Result<Vec<String>, StoreError> {
         let names = self.shared.ledger.names(muster.label, muster.operator_key.as_deref());
         let reports: usize = muster.accounts.iter().map(|account| account.reports.len()).sum();
-        let mut started = 0;
+        let mut books = Vec::new();
         for Ready { name, digest, client, reports: setups } in muster.accounts {
             let mut polled = Polled {
                 digest,
                 reports: Vec::new(),
-                books: Vec::new(),
                 waiting: Vec::new(),
                 running: JoinSet::new(),
                 stop: CancellationToken::new(),
             };
             for setup in setups {
-                let delay = setup.settings.interval.min(SPREAD).mul_f64(share(started, reports)).max(FIRST_POLL);
-                started += 1;
-                let task = self.task(&name, setup, &client, &names, places)?;
-                let prefix = task.book.lock().unwrap_or_else(PoisonError::into_inner).prefix().to_owned();
-                polled.books.push(prefix);
+                let delay = setup.settings.interval.min(SPREAD).mul_f64(share(books.len(), reports)).max(FIRST_POLL);
+                let (task, book) = self.task(&name, setup, &client, &names, places)?;
+                books.push(book);
                 polled.reports.push((task.id.clone(), task.slot));
                 polled.waiting.push((task, delay));
             }
             self.accounts.insert(name, polled);
         }
-        Ok(())
+        Ok(books)
     }
 
     fn task(
@@ -153,7 +149,7 @@ impl Fleet {
         client: &Client,
         names: &AgentNames,
         places: &mut Places,
-    ) -> Result<Task, StoreError> {
+    ) -> Result<(Task, String), StoreError> {
         let Shared { clock, ledger, health, page, offload, .. } = &self.shared;
         let id = ReportId { vendor, account: account.as_str().into(), report: setup.name };
         // The call reports of one account count the same calls, whichever of them is configured.
@@ -167,7 +163,8 @@ impl Fleet {
             health.backlog(&id, calls, oldest);
         }
         let slot = places.remove(&id).unwrap_or_else(|| page.join());
-        Ok(Task {
+        let prefix = book.prefix().to_owned();
+        let task = Task {
             id,
             setup,
             client: client.clone(),
@@ -177,7 +174,8 @@ impl Fleet {
             slot,
             clock: clock.clone(),
             offload: *offload,
-        })
+        };
+        Ok((task, prefix))
     }
 
     /// Sets every account going that is not yet.
@@ -202,11 +200,6 @@ impl Fleet {
         for account in self.accounts.values_mut() {
             while account.running.join_next().await.is_some() {}
         }
-    }
-
-    /// What the keys of the books in use begin with.
-    pub(super) fn books(&self) -> Vec<String> {
-        self.accounts.values().flat_map(|account| account.books.iter().cloned()).collect()
     }
 
     /// Takes over `loaded`: accounts that it changes are exchanged, those that it lacks leave, all others go on undisturbed.
@@ -244,7 +237,7 @@ impl Fleet {
             self.shared.page.leave(place);
             self.shared.health.forget(&id, !named.contains(&(id.vendor, id.account.to_string())));
         }
-        Ok(enlisted?)
+        Ok(enlisted.map(drop)?)
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Cell {
     pub fallen: Vec<(Slot, Amount)>,
 }
 
-/// Cells by key, in order. A list: most have one or two, new ones come last, and it is copied with every poll.
+/// Cells by key, in order. A list: most have one or two, and new ones come last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cells(SmallVec<[(Key, Cell); 2]>);
 

@@ -18,9 +18,9 @@ impl Reloader {
 
     /// Done, or why everything stays as it was.
     pub async fn reload(&self) -> Result<(), String> {
-        let stopping = |_| "the exporter is stopping".to_owned();
+        let stopping = || "the exporter is stopping".to_owned();
         let (sender, answer) = oneshot::channel();
-        self.0.send(sender).await.map_err(|_| "the exporter is stopping".to_owned())?;
-        answer.await.map_err(stopping)?
+        self.0.send(sender).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
     }
 }
