@@ -152,4 +152,9 @@ impl Failure {
     pub const fn ends_poll(&self) -> bool {
         matches!(self.reason, Reason::RateLimited | Reason::Quota | Reason::Internal)
     }
+
+    /// The same, where all entities are asked for with the account's own credentials.
+    pub const fn ends_account(&self) -> bool {
+        self.ends_poll() || matches!(self.reason, Reason::Auth)
+    }
 }

@@ -84,7 +84,6 @@ impl Task {
                     {
                         fresh_until = Some(Instant::now() + settings.stale_after);
                     }
-                    shown.gauges().expire(settings.stale_after, fresh_until.is_some());
                     self.publish(&shown, fresh_until.is_some()).await;
                 }
                 _ = ticks.tick() => match idle.take() {
@@ -93,16 +92,16 @@ impl Task {
                 },
                 () = sleep_until(expiry) => {
                     fresh_until = fresh_until.filter(|until| *until > Instant::now());
-                    shown.gauges().expire(settings.stale_after, fresh_until.is_some());
                     self.publish(&shown, fresh_until.is_some()).await;
                 }
             }
         }
     }
 
-    /// Has the page show what there is. Off the event loop, as it encodes and compresses.
+    /// Has the page show what there still is. Off the event loop, as it encodes and compresses.
     async fn publish(&self, shown: &Arc<Shown>, fresh: bool) {
         shown.set_fresh(fresh);
+        shown.gauges().expire(self.setup.settings.stale_after);
         let (page, slot, source) = (Arc::clone(&self.page), self.slot, Arc::clone(shown));
         if !self.offload {
             page.publish(slot, source);

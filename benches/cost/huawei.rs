@@ -2,16 +2,15 @@
 //! of its own: once with answers at once and the default concurrency, once with answers that take a while and more
 //! concurrency. The gateway has no documented limit; what is under way at once must stay what was configured.
 
-use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use contact_center_exporter::simulator::{Options, Vendor};
+use contact_center_exporter::simulator::Options;
 
 use crate::Row;
-use crate::processes::{exporter, first_scrape, free_address, quietly, sample, write_all};
-use crate::simulators::{Simulators, Site};
+use crate::processes::{exporter, first_scrape, free_address, quietly, sample};
+use crate::simulators::Simulators;
 
 const AGENTS: usize = 10_000;
 /// The interval that a poll has to keep, in seconds.
@@ -40,7 +39,7 @@ pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
 fn case(what: &'static str, latency: Duration, concurrency: usize) -> anyhow::Result<Row> {
     let (mut simulators, site) = Simulators::under("huawei", latency)?;
     let folder = tempfile::tempdir()?;
-    configure(&site, folder.path(), concurrency)?;
+    site.huawei_alone(folder.path(), "30s", concurrency)?;
     let address = free_address()?;
     let config = format!("--config.file={}", folder.path().join("exporter.yml").display());
     let _child = quietly(exporter().arg(config).arg(format!("--web.listen-address={address}")))?;
@@ -77,19 +76,4 @@ fn case(what: &'static str, latency: Duration, concurrency: usize) -> anyhow::Re
 #[expect(clippy::cast_precision_loss, reason = "ten thousand")]
 fn agents() -> f64 {
     AGENTS as f64
-}
-
-fn configure(site: &Site, folder: &Path, concurrency: usize) -> anyhow::Result<()> {
-    let yml = format!(
-        "state: {{ path: state }}
-vendors:
-  huawei:
-    - account: aicc-br
-      base_url: {}
-      guids: {{ file: guids.json }}
-      reports: {{ agent_call_statistics: {{ interval: 30s, concurrency: {concurrency} }} }}
-",
-        site.url(Vendor::Huawei)
-    );
-    write_all(folder, &[("exporter.yml", &yml), ("guids.json", &site.guids)])
 }

@@ -33,7 +33,7 @@ const LABELS: &str = r#"{vendor="huawei",account="aicc-br",report="agent_call_st
 pub(crate) fn measure() -> anyhow::Result<Vec<Row>> {
     let (mut simulators, site) = Simulators::start()?;
     let folder = tempfile::tempdir()?;
-    site.huawei_alone(folder.path(), CONCURRENCY)?;
+    site.huawei_alone(folder.path(), "1s", CONCURRENCY)?;
     let script = folder.path().join("agents.lua");
     std::fs::write(&script, lua(&site)?)?;
     let (mut asking, mut whole, mut theirs) = (Vec::new(), Vec::new(), Vec::new());

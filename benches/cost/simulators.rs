@@ -173,8 +173,8 @@ vendors:
         write_all(folder, &files)
     }
 
-    /// An exporter.yml with Huawei alone, asked as often and as widely as the requirement says.
-    pub(crate) fn huawei_alone(&self, folder: &Path, concurrency: usize) -> anyhow::Result<()> {
+    /// An exporter.yml with Huawei alone.
+    pub(crate) fn huawei_alone(&self, folder: &Path, interval: &str, concurrency: usize) -> anyhow::Result<()> {
         let yml = format!(
             "state: {{ path: state }}
 vendors:
@@ -182,7 +182,7 @@ vendors:
     - account: aicc-br
       base_url: {}
       guids: {{ file: guids.json }}
-      reports: {{ agent_call_statistics: {{ interval: 1s, concurrency: {concurrency} }} }}
+      reports: {{ agent_call_statistics: {{ interval: {interval}, concurrency: {concurrency} }} }}
 ",
             self.url(Vendor::Huawei)
         );

@@ -80,7 +80,7 @@ impl Windows {
 
     /// What to read at `now`.
     pub fn due(&self, now: Timestamp, zone: &TimeZone, ready_hour: i8, settings: &ReportSettings) -> DueWindows {
-        let today = day_of(now, zone);
+        let (today, settle) = (day_of(now, zone), signed(settings.settle).as_secs());
         let mut due = DueWindows::default();
         let ready = now >= ready_at(today, ready_hour, zone);
         for day in self.open_days(today) {
@@ -92,7 +92,7 @@ impl Windows {
                 let last = self.read.get(&day).and_then(|read| read.get(&place)).copied();
                 if day < today {
                     let end = end_of(day, zone).as_second();
-                    let settled = end.saturating_add(seconds(settings.settle));
+                    let settled = end.saturating_add(settle);
                     let again = |at| at < end || at < settled && now.as_second() - at >= REREAD;
                     if last.is_none_or(again) {
                         due.rest.push((day, place));
@@ -108,7 +108,7 @@ impl Windows {
                     continue;
                 }
                 let end = end.as_second();
-                let settled = end.saturating_add(seconds(settings.settle));
+                let settled = end.saturating_add(settle);
                 let aged = |at: i64| now.as_second() >= settled || now.as_second() - at >= REREAD.max(at - end);
                 let again = |at| at < end || at < settled && aged(at);
                 if last.is_none_or(again) {
@@ -122,7 +122,7 @@ impl Windows {
     /// Keeps that `windows` were read whole by a poll that began at `now`, and closes what can be closed. Says how many days
     /// can be read no more and were not read after their end.
     pub fn keep(&mut self, windows: &[Window], now: Timestamp, zone: &TimeZone, settings: &ReportSettings) -> u64 {
-        let today = day_of(now, zone);
+        let (today, settle) = (day_of(now, zone), signed(settings.settle).as_secs());
         let mut closed = self.closed_through.or_else(|| today.yesterday().ok()).unwrap_or(Date::MIN);
         self.since.get_or_insert(today);
         for (day, place) in windows.iter().filter(|(day, _)| *day > closed) {
@@ -133,7 +133,7 @@ impl Windows {
         for day in self.open_days(today).filter(|day| *day < today) {
             let end = end_of(day, zone).as_second();
             let beyond = is_beyond(day, now, zone, settings);
-            let least = if beyond { end } else { end.saturating_add(seconds(settings.settle)) };
+            let least = if beyond { end } else { end.saturating_add(settle) };
             let read = self.read.get(&day);
             let whole = (0..PER_DAY).all(|place| read.and_then(|read| read.get(&place)).is_some_and(|at| *at >= least));
             if !whole && !beyond {
@@ -161,10 +161,6 @@ impl Windows {
 
 fn is_beyond(day: Date, now: Timestamp, zone: &TimeZone, settings: &ReportSettings) -> bool {
     now.duration_since(end_of(day, zone)) > signed(settings.backfill)
-}
-
-fn seconds(duration: std::time::Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

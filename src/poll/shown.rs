@@ -46,13 +46,7 @@ pub(super) struct Gauges {
 impl Shown {
     /// What a report shows that keeps its counters in `book`: nothing yet.
     pub fn new(id: &ReportId, calendar: &Calendar, book: Arc<Mutex<Book>>) -> Self {
-        let zone = match calendar {
-            Calendar::Present => None,
-            Calendar::Days { zone }
-            | Calendar::MovedDays { zone, .. }
-            | Calendar::Calls { zone }
-            | Calendar::Records { zone } => Some(zone.clone()),
-        };
+        let zone = calendar.days().or_else(|| calendar.calls()).cloned();
         let gauges = Mutex::default();
         Self { vendor: id.vendor.into(), account: Arc::clone(&id.account), zone, book, gauges }
     }
@@ -203,8 +197,8 @@ fn histogram(bounds: &[f64], totals: &[Total]) -> HistogramValue {
 
 impl Gauges {
     /// A value leaves when its own entity has been silent for too long; a name stays as long as the report's counters do.
-    pub(super) fn expire(&mut self, stale_after: Duration, fresh: bool) {
-        let now = Instant::now();
+    pub(super) fn expire(&mut self, stale_after: Duration) {
+        let (now, fresh) = (Instant::now(), self.fresh);
         let stays =
             |family: &Family, at: &Instant| if family.spec().is_info() { fresh } else { *at + stale_after > now };
         self.values.retain(|(family, ..), (_, at)| stays(family, at));

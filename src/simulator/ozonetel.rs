@@ -135,7 +135,6 @@ impl CloudAgent {
             return error("max limit exceeded");
         }
         let now = self.world.now();
-        let day = |at: i64| (at + IST).div_euclid(DAY);
         let found = rows::find(&self.world.truth, ucid).filter(|call| day(call.start) < day(now));
         match found.filter(|call| readable(call, now)) {
             Some(call) => success(&json!([rows::v1(&self.world, &call)])),
@@ -143,26 +142,34 @@ impl CloudAgent {
         }
     }
 
-    fn cdr_v2(&self, asked: &Asked) -> Reply {
-        let Some(body) = json_body(asked) else { return failed("false", NOT_JSON) };
+    /// The body of a request that lists calls, and its range; or how it is turned away.
+    fn listing(&self, asked: &Asked) -> Result<(Map<String, Value>, i64, i64), Reply> {
+        let body = json_body(asked).ok_or_else(|| failed("false", NOT_JSON))?;
         if let Some(reply) = self.stranger(asked, text(&body, "userName")) {
-            return reply;
+            return Err(reply);
         }
         if !self.cdr_v2.allow() {
-            return Reply::json(429, &json!({ "message": "Rate limit exceeded", "status": "fail" }));
+            return Err(too_often());
         }
         let (from, to) = (text(&body, "fromDate"), text(&body, "toDate"));
         if from.is_empty() || to.is_empty() {
-            return failed("fail", "Missing fromDate and toDate");
+            return Err(failed("fail", "Missing fromDate and toDate"));
         }
-        let Some(first) = times::parse_stamp(from, IST) else { return failed("fail", &wrong_format("fromDate")) };
-        let Some(last) = times::parse_stamp(to, IST) else { return failed("fail", &wrong_format("toDate")) };
+        let first = times::parse_stamp(from, IST).ok_or_else(|| failed("fail", &wrong_format("fromDate")))?;
+        let last = times::parse_stamp(to, IST).ok_or_else(|| failed("fail", &wrong_format("toDate")))?;
+        Ok((body, first, last))
+    }
+
+    fn cdr_v2(&self, asked: &Asked) -> Reply {
+        let (body, first, last) = match self.listing(asked) {
+            Ok(asked) => asked,
+            Err(reply) => return reply,
+        };
         let ucid = text(&body, "ucid");
         if ucid.is_empty() {
             return failed("fail", "Missing ucid");
         }
         let now = self.world.now();
-        let day = |at: i64| (at + IST).div_euclid(DAY);
         if day(first) > day(now) || day(last) > day(now) {
             return failed("fail", "fromDate and toDate should not be future date");
         }
@@ -211,25 +218,26 @@ impl Api for CloudAgent {
         match (why, asked.path()) {
             (Refusal::Credentials, CDR_V2 | PAGES | SUMMARY) => denied("userName or apiKey is Invalid"),
             (Refusal::Credentials, _) => error("userName or apiKey is Invalid"),
-            (Refusal::RateLimited, CDR_V2 | PAGES) => {
-                Reply::json(429, &json!({ "message": "Rate limit exceeded", "status": "fail" }))
-            }
+            (Refusal::RateLimited, CDR_V2 | PAGES) => too_often(),
             (Refusal::RateLimited, _) => error("max limit exceeded"),
             (Refusal::Broken, _) => Reply::page(504),
         }
     }
 }
 
+/// The Indian day of a moment.
+fn day(at: i64) -> i64 {
+    (at + IST).div_euclid(DAY)
+}
+
 /// Whether a call can be read at `now`: ended, at most fifteen days old, and not yesterday's while those are moved.
 fn readable(call: &Call, now: i64) -> bool {
-    let day = |at: i64| (at + IST).div_euclid(DAY);
     let age = day(now) - day(call.start);
     call.end() <= now && (0..=KEPT_DAYS).contains(&age) && !moving(call.start, now)
 }
 
 /// Whether `at` lies on yesterday, and yesterday is on its way to the historical store.
 fn moving(at: i64, now: i64) -> bool {
-    let day = |at: i64| (at + IST).div_euclid(DAY);
     day(now) - day(at) == 1 && (now + IST).rem_euclid(DAY) < MOVED
 }
 
@@ -248,6 +256,10 @@ fn json_body(asked: &Asked) -> Option<Map<String, Value>> {
 
 fn text<'a>(body: &'a Map<String, Value>, name: &str) -> &'a str {
     body.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn too_often() -> Reply {
+    Reply::json(429, &json!({ "message": "Rate limit exceeded", "status": "fail" }))
 }
 
 fn wrong_format(field: &str) -> String {

@@ -122,6 +122,11 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// A sum of what is there: a value that the vendor leaves out adds nothing, and is no zero.
+pub fn add(sum: &mut Option<Amount>, figure: Option<Amount>) {
+    *sum = sum.iter().copied().chain(figure).reduce(|sum, figure| sum + figure);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use super::super::serve::{Asked, Reply};
 use super::super::times::{self, duration};
 use super::super::truth::{DAY, IST, Rng, States};
 use super::super::{Vendor, World};
-use super::{CloudAgent, NOT_JSON, denied, error, failed, json_body, rows, text, wrong_format};
+use super::{CloudAgent, NOT_JSON, day, denied, error, failed, json_body, rows, text};
 
 /// A token lives so long, in seconds.
 const TOKEN_LIFE: i64 = 3600;
@@ -77,24 +77,14 @@ impl CloudAgent {
     }
 
     pub(super) fn pages(&self, asked: &Asked) -> Reply {
-        let Some(body) = json_body(asked) else { return failed("false", NOT_JSON) };
-        if let Some(reply) = self.stranger(asked, text(&body, "userName")) {
-            return reply;
-        }
-        if !self.cdr_v2.allow() {
-            return Reply::json(429, &json!({ "message": "Rate limit exceeded", "status": "fail" }));
-        }
-        let (from, to) = (text(&body, "fromDate"), text(&body, "toDate"));
-        if from.is_empty() || to.is_empty() {
-            return failed("fail", "Missing fromDate and toDate");
-        }
-        let Some(first) = times::parse_stamp(from, IST) else { return failed("fail", &wrong_format("fromDate")) };
-        let Some(last) = times::parse_stamp(to, IST) else { return failed("fail", &wrong_format("toDate")) };
+        let (_, first, last) = match self.listing(asked) {
+            Ok(asked) => asked,
+            Err(reply) => return reply,
+        };
         let query = asked.query();
         let number = |name| value(&query, name).and_then(|text| text.parse::<usize>().ok()).filter(|n| *n > 0);
         let (page, size) = (number("pageNo").unwrap_or(1), number("pageSize").unwrap_or(100).min(MOST_ROWS));
         let now = self.world.now();
-        let day = |at: i64| (at + IST).div_euclid(DAY);
         if day(first) > day(now) || day(last) > day(now) {
             return failed("fail", "fromDate and toDate should not be future date");
         }
@@ -125,7 +115,6 @@ impl CloudAgent {
             return error("Difference Between From and To date should not be Greater than 30 Days");
         }
         let now = self.world.now();
-        let day = |at: i64| (at + IST).div_euclid(DAY);
         let mut details = Vec::new();
         for day in day(first)..=day(last).min(day(now)) {
             details.extend(self.day_of_agents(day, now));

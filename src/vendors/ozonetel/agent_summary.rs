@@ -14,7 +14,7 @@ use super::{Api, INTERVAL};
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::client::{Answer, Lane, Request};
-use crate::failure::{Failure, Reason};
+use crate::failure::Failure;
 use crate::reading::{Bucket, Entity, Figure, Gauge, Reading};
 use crate::settings::{RateLimit, report_config};
 use crate::vendors::parse::{self, Parsed, Text, is_nothing};
@@ -117,7 +117,7 @@ impl Report for AgentSummary {
                         reading.failures.push(Failure::malformed("no row of the answer could be read"));
                     }
                     Ok(read) => read.add_to(&mut reading, day),
-                    Err(failure) if day == today || failure.ends_poll() || failure.reason == Reason::Auth => {
+                    Err(failure) if day == today || failure.ends_account() => {
                         return Err(failure);
                     }
                     Err(failure) => reading.failures.push(failure),
@@ -158,7 +158,7 @@ impl Day {
         let Some(entity) = Entity::agent(row.agent_unique_id.as_str()) else { return };
         let agent = self.agents.entry(entity).or_default();
         for (sum, time) in agent.times.iter_mut().zip(times) {
-            *sum = sum.iter().copied().chain(time).reduce(|sum, time| sum + time);
+            parse::add(sum, time);
         }
         let name = row.agent_name.as_str().trim();
         if !is_nothing(name) {

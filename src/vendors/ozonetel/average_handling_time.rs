@@ -12,7 +12,7 @@ use super::{Api, INTERVAL};
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::client::{Answer, Lane, Request};
-use crate::failure::{Failure, Reason};
+use crate::failure::Failure;
 use crate::reading::{Entity, Gauge, Reading, clean_key};
 use crate::settings::{Problems, RateLimit, report_config};
 use crate::vendors::parse::{self, Parsed, Text};
@@ -132,7 +132,7 @@ impl Report for AverageHandlingTime {
                     }
                     Err(failure) => {
                         // The credentials are the account's: nobody else would fare better.
-                        let stop = failure.ends_poll() || failure.reason == Reason::Auth;
+                        let stop = failure.ends_account();
                         reading.failures.push(failure);
                         if stop || reading.is_hopeless() {
                             break;
@@ -209,6 +209,7 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+    use crate::failure::Reason;
     use crate::ledger::CallQueue;
     use crate::vendors::ozonetel::testing::{Asked, Vendor, access, answer};
 

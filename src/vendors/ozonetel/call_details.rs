@@ -17,6 +17,7 @@ use super::{Api, INTERVAL};
 use crate::client::{Answer, Client, Lane, Request};
 use crate::failure::{Failure, Reason};
 use crate::ledger::CallQueue;
+use crate::ledger::calendar::day_of;
 use crate::reading::{CallId, CallUpdate, PendingCall, Reading};
 use crate::settings::{Problems, RateLimit, report_config};
 use crate::vendors::{Poll, Report};
@@ -96,7 +97,7 @@ impl CallDetails {
     async fn read_file(&self, now: Timestamp) -> Result<Listed, Failure> {
         let Some(path) = &self.file else { return Ok(Listed::default()) };
         match tokio::fs::read_to_string(path).await {
-            Ok(text) => Ok(Listed::parse(&text, queue::day_of(&self.zone, now))),
+            Ok(text) => Ok(Listed::parse(&text, day_of(now, &self.zone))),
             Err(_) => Err(Failure::new(Reason::Config, "ucid_file cannot be read")),
         }
     }
@@ -220,7 +221,7 @@ impl Report for CallDetails {
                     }
                     Err(failure) => {
                         failed.insert(call.id.clone());
-                        let stop = failure.ends_poll() || failure.reason == Reason::Auth;
+                        let stop = failure.ends_account();
                         reading.failures.push(failure);
                         if stop || reading.is_hopeless() {
                             break;

@@ -34,7 +34,7 @@ use super::api::Access;
 use super::cdr::bulk;
 use super::queue::{Pace, READY_HOUR, ready_hour};
 use crate::client::{Client, Lane};
-use crate::failure::{Failure, Reason};
+use crate::failure::Failure;
 use crate::ledger::calendar::day_of;
 use crate::ledger::windows::{DueWindows, Window};
 use crate::reading::{CallId, Reading};
@@ -188,7 +188,7 @@ impl Report for CallRecords {
                     Err(failure) if chunk.tail => return Err(failure),
                     Err(failure) => {
                         others += 1;
-                        let stop = failure.ends_poll() || failure.reason == Reason::Auth;
+                        let stop = failure.ends_account();
                         reading.failures.push(failure);
                         if stop || reading.failures.len() > MOST_FAILURES {
                             break;

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
-use crate::ledger::calendar;
+use crate::ledger::calendar::{self, day_of};
 use crate::reading::{CallId, CallUpdate, PendingCall};
 use crate::settings::RateLimit;
 
@@ -61,13 +61,8 @@ impl Pace {
     }
 }
 
-/// The local day of a moment.
-pub(super) fn day_of(zone: &TimeZone, at: Timestamp) -> Date {
-    zone.to_datetime(at).date()
-}
-
-/// Calls to ask for, the longest due first, second looks a day later than they are due. Those that failed in the last poll come last, so that a few that fail
-/// for ever do not hold up the others.
+/// Calls to ask for, the longest due first, second looks a day later than they are due. Those that failed in the last poll
+/// come last, so that a few that fail for ever do not hold up the others.
 pub(super) fn due<'a>(
     calls: &'a [PendingCall],
     failed: &BTreeSet<CallId>,
@@ -94,7 +89,7 @@ pub(super) fn days(call: &PendingCall, zone: &TimeZone, at: Timestamp) -> Vec<Da
 
 /// Whether the vendor cannot know the call any more.
 pub(super) fn is_over(call: &PendingCall, zone: &TimeZone, now: Timestamp) -> bool {
-    is_too_old(first_day(call, zone), day_of(zone, now))
+    is_too_old(first_day(call, zone), day_of(now, zone))
 }
 
 /// What becomes of a call. `found_on` is the day with which it was found.
@@ -120,11 +115,11 @@ pub(super) fn after(
 }
 
 fn first_day(call: &PendingCall, zone: &TimeZone) -> Date {
-    call.day.unwrap_or_else(|| day_of(zone, Timestamp::from_second(call.listed_at).unwrap_or_default()))
+    call.day.unwrap_or_else(|| day_of(Timestamp::from_second(call.listed_at).unwrap_or_default(), zone))
 }
 
 fn is_readable(day: Date, zone: &TimeZone, at: Timestamp) -> bool {
-    let today = day_of(zone, at);
+    let today = day_of(at, zone);
     let in_hole = day.saturating_add(1.day()) == today && at < ready_hour(zone, today);
     day <= today && !is_too_old(day, today) && !in_hole
 }
@@ -134,7 +129,7 @@ fn is_too_old(day: Date, today: Date) -> bool {
 }
 
 fn next_ready_hour(zone: &TimeZone, now: Timestamp) -> Timestamp {
-    let today = day_of(zone, now);
+    let today = day_of(now, zone);
     let hour = ready_hour(zone, today);
     if hour > now { hour } else { ready_hour(zone, today.saturating_add(1.day())) }
 }

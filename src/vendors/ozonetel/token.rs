@@ -21,9 +21,7 @@ use crate::settings::RateLimit;
 pub(super) const LIFE: Duration = Duration::from_mins(50);
 /// What the vendor makes.
 pub(super) const LIMIT: RateLimit = RateLimit { count: 10, per: Duration::from_hours(1) };
-/// Tokens that are made,
-const MOST: usize = 10;
-/// in this time and a minute, as the way there is uneven.
+/// So many are made in this time: a minute more than the vendor's, as the way there is uneven.
 const PERIOD: Duration = Duration::from_mins(61);
 
 /// The account's token.
@@ -67,7 +65,7 @@ impl Token {
         while state.made.front().is_some_and(|made| now.duration_since(*made) >= PERIOD) {
             state.made.pop_front();
         }
-        if self.limited && state.made.len() >= MOST {
+        if self.limited && state.made.len() as u64 >= u64::from(LIMIT.count) {
             return Err(Failure::new(
                 Reason::RateLimited,
                 "no further token this hour; does another program make some?",

@@ -146,7 +146,7 @@ impl Statistics {
                 Ok(one) => add(&mut reading, one),
                 Err(failure) => {
                     // The key is the account's, not the queue's: the next queue would be refused as well.
-                    let ends_poll = failure.ends_poll() || failure.reason == Reason::Auth;
+                    let ends_poll = failure.ends_account();
                     reading.failures.push(failure);
                     if ends_poll || reading.is_hopeless() {
                         stopped_at = Some(queue.clone());

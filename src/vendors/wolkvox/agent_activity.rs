@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::daily::{Day, Taken, add, agent};
+use super::daily::{Day, Taken, agent};
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::reading::{Bucket, Entity, Figure, Gauge, Reading};
@@ -101,7 +101,7 @@ impl Day for Activity {
             (&mut sums.not_ready, not_ready),
             (&mut sums.login, login),
         ] {
-            add(sum, figure);
+            parse::add(sum, figure);
         }
         agent.rows += 1;
         agent.average = aht.filter(|aht| agent.rows == 1 && *aht > Amount::ZERO);

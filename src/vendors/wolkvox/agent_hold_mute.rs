@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::daily::{Day, Taken, add, agent};
+use super::daily::{Day, Taken, agent};
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::reading::{Bucket, Entity, Reading};
@@ -51,7 +51,7 @@ impl Day for HoldMute {
             return Taken::Rejected;
         }
         for (sum, figure) in self.0.entry(agent).or_default().iter_mut().zip(figures) {
-            add(sum, figure.value());
+            parse::add(sum, figure.value());
         }
         Taken::Counted
     }

@@ -10,10 +10,9 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::{Access, answer};
-use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::client::Lane;
-use crate::failure::{Failure, Reason};
+use crate::failure::Failure;
 use crate::reading::{Bucket, Entity, Reading};
 use crate::vendors::Poll;
 
@@ -64,11 +63,6 @@ struct Sheet<D> {
     day: D,
     rows: u64,
     rejected: u64,
-}
-
-/// A sum of what is there: a value that the vendor leaves out adds nothing, and is no zero.
-pub(super) fn add(sum: &mut Option<Amount>, figure: Option<Amount>) {
-    *sum = sum.iter().copied().chain(figure).reduce(|sum, figure| sum + figure);
 }
 
 /// A consolidated row has no name, or a word for all.
@@ -128,7 +122,7 @@ impl<D: Day> crate::vendors::Report for Daily<D> {
                             self.show(&read.day, &mut reading);
                         }
                     }
-                    Err(failure) if day == today || failure.ends_poll() || failure.reason == Reason::Auth => {
+                    Err(failure) if day == today || failure.ends_account() => {
                         return Err(failure);
                     }
                     Err(failure) => reading.failures.push(failure),

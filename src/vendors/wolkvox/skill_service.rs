@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::daily::{Day, Taken, add};
+use super::daily::{Day, Taken};
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::reading::{Bucket, Entity, Gauge, Reading};
@@ -64,7 +64,7 @@ impl Day for Service {
         let skill = self.0.entry(queue).or_default();
         skill.rows += 1;
         for (sum, count) in skill.counts.iter_mut().zip(counts) {
-            add(sum, count.value());
+            parse::add(sum, count.value());
         }
         let alone = skill.rows == 1;
         // More than all is no share, though the vendor writes such percentages.

@@ -1,5 +1,7 @@
 //! The reports that a story may have beside Wolkvox's hold and mute: which ones it has, and what their counters must show.
 
+use std::fmt::Write as _;
+
 use contact_center_exporter::simulator::truth::{Direction, Figures, Truth};
 use contact_center_exporter::simulator::{Simulator, Vendor};
 
@@ -13,7 +15,7 @@ pub(crate) fn reports(seed: u64) -> String {
     for (report, share) in [("agent_activity", 30), ("skill_service", 25), ("token_usage", 15)] {
         let interval = dice.between(1800, 7200);
         if dice.percent(share) {
-            yml += &format!(", {report}: {{ interval: {interval}s, backfill: 10d, stale_after: 400h }}");
+            let _ = write!(yml, ", {report}: {{ interval: {interval}s, backfill: 10d, stale_after: 400h }}");
         }
     }
     yml

@@ -4,6 +4,7 @@ use jiff::civil::date;
 use serde_json::json;
 
 use super::*;
+use crate::failure::Reason;
 use crate::ledger::CallQueue;
 use crate::vendors::ozonetel::testing::{Asked, Vendor, access, answer};
 

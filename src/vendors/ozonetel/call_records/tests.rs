@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::catalogue::Family;
+use crate::failure::Reason;
 use crate::ledger::CallQueue;
 use crate::settings::{BACKFILL, SETTLE};
 use crate::vendors::ozonetel::testing::{Asked, Vendor, access, answer};
