@@ -43,6 +43,7 @@ const CALL_DAYS: i64 = 17;
 /// Entities of a book are stored in this many values, so that a change of one rewrites few others.
 const CHUNKS: usize = 64;
 const DAY_SECONDS: i64 = 86_400;
+const HOUR_SECONDS: i64 = 3600;
 
 /// The store and what all books share. Clones share it.
 #[derive(Clone)]
@@ -68,6 +69,8 @@ pub struct Book {
     stored: BTreeMap<String, Vec<u8>>,
     /// A transaction is under way, or ended in a panic.
     unsaved: bool,
+    /// The hour and the last closed day when entities were last folded.
+    folded: Option<(i64, Option<Date>)>,
     meta: Meta,
     calls: Calls,
     turn: Turn,
@@ -163,6 +166,7 @@ impl Ledger {
             entities: BTreeMap::new(),
             stored: BTreeMap::new(),
             unsaved: false,
+            folded: None,
             meta: Meta { naming, ..Meta::default() },
             calls: Calls::new(self.key.clone()),
             turn: Turn::default(),
@@ -237,6 +241,7 @@ impl Book {
         }
         drop(shared);
         self.entities = entities;
+        self.folded = None;
         self.unsaved = false;
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::entity::{EntityState, Key};
 use super::slot::Slot;
 use super::store::Writes;
 use super::windows::Windows;
-use super::{Book, CALL_DAYS, CHUNKS, DAY_SECONDS, FORGET_SECONDS, Meta, calendar};
+use super::{Book, CALL_DAYS, CHUNKS, DAY_SECONDS, FORGET_SECONDS, HOUR_SECONDS, Meta, calendar};
 use crate::amount::Amount;
 use crate::reading::{Bucket, Entity, Figure, Observation, Reading};
 
@@ -153,7 +153,8 @@ impl Book {
         }
     }
 
-    /// Folds what is settled and drops whom the vendor has forgotten.
+    /// Folds what is settled and drops whom the vendor has forgotten. All of it is walked through only if an hour has begun
+    /// or something was closed since the last time; nothing that is closed is added to meanwhile.
     pub(super) fn fold(
         &mut self,
         now: Timestamp,
@@ -162,8 +163,12 @@ impl Book {
         windows: &Windows,
         touched: &mut Touched,
     ) {
-        let open = Open::new(&meta.days, windows, now, calendar);
         let closed = meta.days.closed_through;
+        let walk = (now.as_second().div_euclid(HOUR_SECONDS), closed);
+        if self.folded.replace(walk) == Some(walk) && *windows == self.turn.windows {
+            return;
+        }
+        let open = Open::new(&meta.days, windows, now, calendar);
         let settled = |key: &Key| match key {
             Key::Session => false,
             Key::Day(day) => closed.is_some_and(|closed| *day <= closed),

@@ -20,6 +20,8 @@ pub(super) struct Codes {
 
 /// Bytes of the longest number.
 const LONGEST: usize = 10;
+/// Numbers below this have at most eight bytes, so that they fit into one again.
+const SPREAD: u64 = 1 << 56;
 /// No slot has this code.
 const UNKNOWN: u16 = u16::MAX;
 
@@ -124,16 +126,23 @@ impl Codes {
         }
     }
 
-    /// Most of a state is numbers: room for all of them is made once, not byte by byte.
+    /// Most of a state is numbers: each goes out with its code in one piece.
     fn put_numbers(&mut self, out: &mut Vec<u8>, numbers: &[(Slot, Amount)]) {
-        let mut at = out.len();
-        out.resize(at + (1 + 2 * numbers.len()) * LONGEST, 0);
-        at += write(&mut out[at..], numbers.len() as u64);
+        put(out, numbers.len() as u64);
         for (slot, amount) in numbers {
-            at += write(&mut out[at..], u64::from(self.code(*slot)));
-            at += write(&mut out[at..], amount.thousandths());
+            let (code, amount) = (self.code(*slot), amount.thousandths());
+            match u8::try_from(code) {
+                Ok(code @ 0..0x80) if amount < SPREAD => {
+                    let (amount, length) = spread(amount);
+                    let [a, b, c, d, e, f, g, h] = amount.to_le_bytes();
+                    push(out, [code, a, b, c, d, e, f, g, h], 1 + length);
+                }
+                _ => {
+                    put(out, code.into());
+                    put(out, amount);
+                }
+            }
         }
-        out.truncate(at);
     }
 
     /// The entities of one value.
@@ -224,34 +233,37 @@ pub(super) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Unrea
     postcard::from_bytes(bytes).map_err(|_| Unreadable)
 }
 
-/// Seven bits at a time, the lowest first; says how many bytes that made. All but the largest are spread at once: half a
-/// million of them are written in a large poll, of lengths that no branch predictor can tell.
-#[expect(clippy::cast_possible_truncation, reason = "seven bits, and what is left is fewer")]
+/// Seven bits to a byte, the lowest first; and how many bytes that makes. Without a branch: half a million of them are
+/// written in a large poll, of lengths that no predictor can tell.
 #[inline]
-fn write(room: &mut [u8], mut number: u64) -> usize {
-    if number < 1 << 56 {
-        let length = (70 - (number | 1).leading_zeros() as usize) / 7;
-        number = (number & 0x0000_0000_0fff_ffff) | ((number & 0x00ff_ffff_f000_0000) << 4);
-        number = (number & 0x0000_3fff_0000_3fff) | ((number & 0x0fff_c000_0fff_c000) << 2);
-        number = (number & 0x007f_007f_007f_007f) | ((number & 0x3f80_3f80_3f80_3f80) << 1);
-        let more = 0x8080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
-        room[..8].copy_from_slice(&(number | more).to_le_bytes());
-        return length;
-    }
-    let mut length = 0;
-    while number >= 0x80 {
-        room[length] = number as u8 | 0x80;
-        length += 1;
-        number >>= 7;
-    }
-    room[length] = number as u8;
-    length + 1
+fn spread(mut number: u64) -> (u64, usize) {
+    let length = (70 - (number | 1).leading_zeros() as usize) / 7;
+    number = (number & 0x0000_0000_0fff_ffff) | ((number & 0x00ff_ffff_f000_0000) << 4);
+    number = (number & 0x0000_3fff_0000_3fff) | ((number & 0x0fff_c000_0fff_c000) << 2);
+    number = (number & 0x007f_007f_007f_007f) | ((number & 0x3f80_3f80_3f80_3f80) << 1);
+    let more = 0x8080_8080_8080_8080 & ((1 << (8 * (length - 1))) - 1);
+    (number | more, length)
 }
 
-fn put(out: &mut Vec<u8>, number: u64) {
-    let mut bytes = [0; LONGEST];
-    let length = write(&mut bytes, number);
-    out.extend_from_slice(&bytes[..length]);
+/// The first `length` of these bytes. A copy of known size is an instruction, one of unknown size a call.
+#[inline]
+fn push<const N: usize>(out: &mut Vec<u8>, bytes: [u8; N], length: usize) {
+    let end = out.len() + length;
+    out.extend_from_slice(&bytes);
+    out.truncate(end);
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seven bits, and what is left is fewer")]
+fn put(out: &mut Vec<u8>, mut number: u64) {
+    if number < SPREAD {
+        let (bytes, length) = spread(number);
+        return push(out, bytes.to_le_bytes(), length);
+    }
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
 }
 
 /// Small numbers stay small on both sides of zero.
