@@ -142,6 +142,9 @@ pub struct CheckConfig {
     /// How to print the plan, and what is wrong
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = PlanFormat::Table)]
     pub format: PlanFormat,
+    /// Print the JSON schema of exporter.yml instead, for editors that complete and check while you type
+    #[arg(long, conflicts_with_all = ["file", "format"])]
+    pub schema: bool,
 }
 
 /// `check-config --format`

@@ -8,19 +8,22 @@ mod digest;
 pub mod load;
 mod parse_error;
 pub mod plan;
+mod schema;
 
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use digest::Digest;
 pub use load::{ConfigError, Loaded, load};
+pub use schema::schema;
 
 use crate::settings::AgentLabel;
 use crate::vendors::Vendors;
 
 /// The whole file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Where counters are kept.
@@ -34,7 +37,7 @@ pub struct Config {
 }
 
 /// `state:`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// Directory, made if missing; relative to the file's folder. Left out: `./state` of the working directory.
@@ -42,13 +45,15 @@ pub struct State {
 }
 
 /// `labels:`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Labels {
     /// What stands in the label `agent`.
     #[serde(default)]
+    #[schemars(extend("default" = "plain"))]
     pub agent: AgentLabel,
     /// HMAC-SHA256 key of `agent: pseudonym`.
+    #[schemars(with = "Option<String>")]
     pub pseudonym_key: Option<secrecy::SecretString>,
     /// The key in a file.
     pub pseudonym_key_file: Option<PathBuf>,

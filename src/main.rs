@@ -42,6 +42,10 @@ fn main() -> ExitCode {
     let code = runtime.block_on(async {
         match cli.command {
             None => serve(cli.serve).await,
+            Some(Command::CheckConfig(options)) if options.schema => {
+                print(&format!("{:#}\n", config::schema()));
+                ExitCode::SUCCESS
+            }
             Some(Command::CheckConfig(options)) => {
                 let (code, text) = cli::check_config(&options.file, options.format);
                 // A program that asked for JSON reads it from standard output, whatever it says.

@@ -8,6 +8,7 @@ pub mod secret;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
@@ -16,7 +17,7 @@ pub use places::{Problem, Problems};
 pub use secret::{Hidden, SecretSource};
 
 /// `labels.agent`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentLabel {
     /// The vendor's own key.
@@ -29,7 +30,7 @@ pub enum AgentLabel {
 }
 
 /// `tls:` of an account or of a GUID source.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
     /// PEM file of the authorities to trust beside the system's.
@@ -89,20 +90,21 @@ pub struct SetupError {
 macro_rules! account_config {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$fmeta:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, serde::Deserialize)]
+        #[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
             /// Label value, unique over the whole file.
             pub account: String,
             /// Time limit of one request.
+            #[schemars(extend("default" = "30s"))]
             pub timeout: Option<$crate::settings::Span>,
-            /// In place of the vendor's documented limits.
+            /// In place of the vendor's documented limit, for each API of the account.
             pub rate_limit: Option<$crate::settings::RateLimit>,
-            /// Requests under way at once.
+            /// Requests under way at once, over all reports of the account. Default no limit; 1 for Wolkvox.
             pub max_in_flight: Option<usize>,
-            /// Proxy for all requests.
+            /// Proxy for all requests, as `http://` or `https://` URL; environment variables are not looked at.
             pub proxy_url: Option<$crate::settings::Hidden<String>>,
-            /// Trust.
+            /// Whose certificates are trusted.
             #[serde(default)]
             pub tls: $crate::settings::Tls,
             $($(#[$fmeta])* pub $field: $type,)*
@@ -128,18 +130,21 @@ macro_rules! account_config {
 macro_rules! report_config {
     ($(#[$meta:meta])* pub struct $name:ident, default $interval:expr, { $($(#[$fmeta:meta])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
-        #[derive(Debug, Clone, serde::Deserialize)]
+        #[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct $name {
-            /// Time between two polls.
+            /// Time between two polls, from 1s.
+            #[schemars(extend("default" = humantime::format_duration($interval).to_string()))]
             pub interval: Option<$crate::settings::Span>,
             /// In place of the account's and of the documented limit.
             pub rate_limit: Option<$crate::settings::RateLimit>,
-            /// How long the last values stay after the last success.
+            /// How long the last values stay after the last success. Default 4 × `interval`, at least 5m.
             pub stale_after: Option<$crate::settings::Span>,
-            /// How long after its end a day may still change.
+            /// How long after its end a day may still change; until then it is read again hourly.
+            #[schemars(extend("default" = "6h"))]
             pub settle: Option<$crate::settings::Span>,
-            /// How far back missed days are fetched.
+            /// How far back missed days are fetched after an outage.
+            #[schemars(extend("default" = "3d"))]
             pub backfill: Option<$crate::settings::Span>,
             $($(#[$fmeta])* pub $field: $type,)*
         }

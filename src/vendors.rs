@@ -107,7 +107,7 @@ pub trait Report: Send + Sync {
 macro_rules! vendors {
     ($($name:ident),*) => {
         /// `vendors:` of exporter.yml.
-        #[derive(Debug, Clone, serde::Deserialize)]
+        #[derive(Debug, Clone, serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         pub struct Vendors {
             $(

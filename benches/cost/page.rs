@@ -19,13 +19,15 @@ use crate::{Row, median};
 
 const OPEN_METRICS: &str = "application/openmetrics-text;version=1.0.0";
 
-/// The kernel counts CPU in hundredths of a second, so many scrapes are needed to see it.
+/// Scrapes whose CPU is counted.
 const SCRAPES: u32 = 500;
 /// Time for the exporter to have all series, and for pushgateway to take them.
 const READY: Duration = Duration::from_mins(2);
 /// Scrapers at once, each of them every second, and for how long.
 const SCRAPERS: usize = 20;
 const A_MINUTE: Duration = Duration::from_mins(1);
+/// Scrapers that do not read.
+const SLOW: usize = 300;
 
 /// How large a page.
 struct Size {
@@ -86,6 +88,7 @@ fn small(vendor: SocketAddr) -> anyhow::Result<Vec<Row>> {
     rows.push(resident(&ours, &SMALL, "resident memory, 100000 series")?);
     rows.push(pushgateway(address, plain)?);
     rows.push(twenty(&ours, address)?);
+    rows.push(unread(&ours, address)?);
     Ok(rows)
 }
 
@@ -231,18 +234,40 @@ fn twenty(ours: &Guard, address: SocketAddr) -> anyhow::Result<Row> {
 
 /// CPU milliseconds of one scrape.
 fn cpu(process: &Guard, client: &mut Client) -> anyhow::Result<f64> {
+    // The scheduler's own account, thread by thread: `stat` counts in hundredths of a second.
     let used = || -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.0.id()))?;
-        let (_, fields) = stat.rsplit_once(')').context("no stat")?;
-        let fields: Vec<f64> =
-            fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
-        Ok(fields.iter().sum::<f64>() * 10.0)
+        let mut nanoseconds = 0.0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", process.0.id()))? {
+            let said = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanoseconds += said.split(' ').next().context("no schedstat")?.parse::<f64>()?;
+        }
+        Ok(nanoseconds / 1e6)
     };
     let before = used()?;
     for _ in 0..SCRAPES {
         client.timed()?;
     }
     Ok((used()? - before) / f64::from(SCRAPES))
+}
+
+/// Hundreds who ask for the page and do not read it.
+fn unread(ours: &Guard, address: SocketAddr) -> anyhow::Result<Row> {
+    let before = megabytes(ours)?;
+    let mut clients = Vec::new();
+    for _ in 0..SLOW {
+        let mut client = Client::new(address, "/metrics", false)?;
+        client.stream.write_all(&client.request)?;
+        clients.push(client);
+    }
+    thread::sleep(Duration::from_secs(3));
+    let after = megabytes(ours)?;
+    Ok(Row {
+        what: "memory, 300 who ask and do not read",
+        ours: format!("{after:.1} MB"),
+        theirs: format!("before {before:.1} MB"),
+        verdict: "at most 10 MB more, as much as one page".to_owned(),
+        met: after <= before + 10.0,
+    })
 }
 
 fn megabytes(process: &Guard) -> anyhow::Result<f64> {

@@ -134,8 +134,9 @@ impl Codes {
             match u8::try_from(code) {
                 Ok(code @ 0..0x80) if amount < SPREAD => {
                     let (amount, length) = spread(amount);
-                    let [a, b, c, d, e, f, g, h] = amount.to_le_bytes();
-                    push(out, [code, a, b, c, d, e, f, g, h], 1 + length);
+                    let mut both = [code; 9];
+                    both[1..].copy_from_slice(&amount.to_le_bytes());
+                    push(out, both, 1 + length);
                 }
                 _ => {
                     put(out, code.into());

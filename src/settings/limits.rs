@@ -1,8 +1,10 @@
 //! Durations (`30s`, `5m`) and rate limits (`50/1m`) as they are written in exporter.yml.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
@@ -88,6 +90,28 @@ impl<'de> Deserialize<'de> for Span {
 impl<'de> Deserialize<'de> for RateLimit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(Text(str::parse, "a rate such as 50/1m"))
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // The units of humantime.
+        let unit = "(nsec|ns|usec|us|µs|msec|ms|(sec|second|minute|min|hour|hr|day|week|wk|month|year)s?|[smhdwMy])";
+        json_schema!({"type": "string", "pattern": format!("^( *[0-9]+ *{unit})+ *$")})
+    }
+}
+
+impl JsonSchema for RateLimit {
+    fn schema_name() -> Cow<'static, str> {
+        "RateLimit".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": "^ *[0-9]*[1-9][0-9]* */ *[0-9]"})
     }
 }
 

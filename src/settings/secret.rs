@@ -9,7 +9,7 @@ use super::SetupError;
 use super::places::Problems;
 
 /// What is no secret itself but may hold one, such as a URL or a command line: it never prints.
-#[derive(Clone, serde::Deserialize)]
+#[derive(Clone, serde::Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct Hidden<T>(pub T);
 

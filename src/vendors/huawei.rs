@@ -7,6 +7,7 @@ pub mod statistics;
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
@@ -31,7 +32,7 @@ account_config! {
 }
 
 /// `reports:` of an account.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reports {
     /// Talk time and calls of each agent.

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -51,6 +52,7 @@ account_config! {
         /// The account's name at the vendor.
         pub user_name: String,
         /// The account's API key.
+        #[schemars(with = "Option<String>")]
         pub api_key: Option<SecretString>,
         /// The key in a file.
         pub api_key_file: Option<PathBuf>,
@@ -58,6 +60,7 @@ account_config! {
         pub api_key_env: Option<String>,
         /// How v2 requests prove who asks.
         #[serde(default)]
+        #[schemars(extend("default" = "api_key"))]
         pub auth: Auth,
         /// The zone of the vendor's days.
         #[serde(default = "default_timezone")]
@@ -68,7 +71,7 @@ account_config! {
 }
 
 /// `auth:`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {
     /// The key itself, with every request.
@@ -79,7 +82,7 @@ pub enum Auth {
 }
 
 /// `reports:`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reports {
     /// Average handle time over the last two hours.
@@ -93,7 +96,7 @@ pub struct Reports {
 }
 
 /// `api:`, the generation of the vendor's API.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Api {
     /// The old one, with credentials in the query.

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
@@ -40,6 +41,7 @@ account_config! {
         /// Where the Management API is.
         pub base_url: Option<String>,
         /// The service account's key file, as it was downloaded.
+        #[schemars(with = "Option<String>")]
         pub credentials: Option<SecretString>,
         /// The key in a file.
         pub credentials_file: Option<PathBuf>,
@@ -53,7 +55,7 @@ account_config! {
 }
 
 /// `reports:` of an account.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reports {
     /// Calls and times of each operator.
@@ -71,9 +73,11 @@ report_config! {
     pub struct OperatorStatistics, default Duration::from_mins(1), {
         /// Operators, by `user_id`.
         #[serde(default)]
+        #[schemars(extend("default" = "all"))]
         pub users: Selection,
         /// Queues whose calls count, by `acd_queue_id`.
         #[serde(default)]
+        #[schemars(extend("default" = "all"))]
         pub queues: Selection,
     }
 }
@@ -88,6 +92,7 @@ report_config! {
     pub struct QueueStatistics, default Duration::from_mins(1), {
         /// Queues, by `acd_queue_id`; each costs a request of its own.
         #[serde(default)]
+        #[schemars(extend("default" = "all"))]
         pub queues: Selection,
     }
 }

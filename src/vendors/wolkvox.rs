@@ -17,6 +17,7 @@ use http::HeaderName;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde::de::Deserializer;
@@ -42,10 +43,12 @@ crate::settings::account_config! {
     /// One operation.
     pub struct Account {
         /// The four digits of its server, `0010` for `https://wv0010.wolkvox.com`.
+        #[schemars(with = "Option<String>", regex(pattern = "^[0-9]{4}$"))]
         pub server: Option<Server>,
         /// In place of `server`.
         pub base_url: Option<String>,
         /// API token.
+        #[schemars(with = "Option<String>")]
         pub token: Option<SecretString>,
         /// The token in a file.
         pub token_file: Option<PathBuf>,
@@ -53,8 +56,9 @@ crate::settings::account_config! {
         pub token_env: Option<String>,
         /// Licences of the operation; each allows a thousand requests a day. Default 1.
         pub licences: Option<u32>,
-        /// Where the operation's day begins. Default America/Bogota.
+        /// Where the operation's day begins.
         #[serde(default)]
+        #[schemars(with = "Option<String>", extend("default" = "America/Bogota"))]
         pub timezone: Zone,
         /// What is polled.
         pub reports: Reports,
@@ -76,7 +80,7 @@ pub struct Zone {
 }
 
 /// `reports:`
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reports {
     /// Calls and time by state per agent (`agent_1`).

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use contact_center_exporter::cli::{EXIT_CONFIG, PlanFormat, check_config};
 use contact_center_exporter::config::load;
 
-fn files(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &str) -> Vec<PathBuf> {
     let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yml"));
     files.sort();

@@ -22,6 +22,7 @@ mod hostile_wolkvox;
 mod isolation;
 mod page;
 mod reload;
+mod schema;
 mod transport;
 mod truth_huawei;
 mod truth_ozonetel;

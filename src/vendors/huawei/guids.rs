@@ -10,6 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use http::header::AUTHORIZATION;
+use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
@@ -27,14 +28,16 @@ const API: &str = "guids";
 const MAX_OUTPUT: u64 = 1 << 20;
 
 /// `guids:` of an account: one of file, url and command.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Guids")]
 pub struct Config {
     /// A JSON file; relative to the folder of exporter.yml.
     pub file: Option<PathBuf>,
     /// A URL that answers the JSON.
     pub url: Option<Hidden<String>>,
     /// Sent to `url` as `Authorization: Bearer …`.
+    #[schemars(with = "Option<String>")]
     pub bearer_token: Option<SecretString>,
     /// The token in a file.
     pub bearer_token_file: Option<PathBuf>,

@@ -1,8 +1,10 @@
 //! Which operators or queues a report asks for.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
@@ -47,6 +49,16 @@ impl fmt::Display for Selection {
             write!(f, "{}{id}", if index == 0 { "" } else { ";" })?;
         }
         Ok(())
+    }
+}
+
+impl JsonSchema for Selection {
+    fn schema_name() -> Cow<'static, str> {
+        "Selection".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": 1}]})
     }
 }
 
