@@ -206,6 +206,26 @@ async fn all_queues_are_those_that_the_account_has() {
     let reading = site.poll(&DAYS).await.unwrap();
     assert_eq!(queues_asked(&site), ["", "7", "8"]);
     assert_eq!((reading.read, reading.figures.len()), (2, 2));
+    assert_eq!((reading.days.as_slice(), reading.roster.map(|all| all.len())), (&DAYS[..], Some(2)));
+}
+
+/// Between its two pages the list shifts by one, so that queue 9 is on neither.
+#[expect(clippy::unnecessary_wraps, reason = "it is a platform")]
+fn shifting(method: &str, form: &Pairs) -> Option<String> {
+    Some(match (method, value(form, "offset")) {
+        ("GetQueues", "0") => r#"{"result":[{"acd_queue_id":7},{"acd_queue_id":8}],"total_count":3}"#.to_owned(),
+        ("GetQueues", _) => r#"{"result":[{"acd_queue_id":8}],"total_count":3}"#.to_owned(),
+        _ => r#"{"result":[{"date":"2026-11-20","TC":1}]}"#.to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn a_list_that_shifted_claims_no_days_and_dismisses_no_queue() {
+    let mut site = Site::new(shifting, NOON, "", "{queue_statistics: {queues: all}}");
+    let reading = site.poll(&DAYS).await.unwrap();
+    assert_eq!(queues_asked(&site), ["", "", "7", "8"]);
+    assert_eq!((reading.read, reading.verdict()), (2, Ok(())));
+    assert_eq!((reading.days, reading.roster), (vec![], None));
 }
 
 #[tokio::test]
