@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use url::form_urlencoded;
 
-use super::Account;
 use super::credentials::tests::{key_file, verify};
+use super::{Account, operator_statistics, operator_status, queue_statistics};
 use crate::client::{Answer, Client, Request, Transport, TransportError};
 use crate::clock::Clock;
 use crate::failure::{Failure, Reason};
@@ -165,6 +165,36 @@ fn one_call_each(method: &str, form: &Pairs) -> Option<String> {
         (_, "201") => r#"{"error":{"code":100,"msg":"Authorization failed"}}"#.to_owned(),
         (_, queue) => format!(r#"{{"result":[{{"date":"2026-11-20","TC":{queue}}}]}}"#),
     })
+}
+
+/// Trap: the vendor rounds its averages down, and its sums and counts are the whole truth.
+#[test]
+fn an_average_is_used_for_nothing() {
+    type Decode = fn(&Answer) -> Result<Reading, Failure>;
+    let reports: [(&str, Decode); 3] = [
+        (
+            r#"{"user_id":1,"statistics":[{"date":"2026-11-20","AC":2,"TTT":9,"TT":ITEM,"SA":ITEM,"HT":ITEM,"ACW":ITEM}]}"#,
+            { |answer| operator_statistics::decode(answer, &DAYS) },
+        ),
+        (r#"{"user_id":1,"statistics":[{"date":"2026-11-20","acd_status":{"READY":ITEM,"DND":ITEM}}]}"#, {
+            |answer| operator_status::decode(answer, &DAYS)
+        }),
+        (r#"{"date":"2026-11-20","TC":2,"TTT":9,"WT":ITEM,"SA":ITEM,"AT":ITEM,"HT":ITEM,"TT":ITEM,"ACW":ITEM}"#, {
+            |answer| queue_statistics::decode(answer, "54", &DAYS)
+        }),
+    ];
+    for (row, decode) in reports {
+        let read = |average: &str| {
+            let item = format!(r#"{{"min":4,"max":5,{average}"count":2,"sum":9}}"#);
+            let body = format!(r#"{{"result":[{}]}}"#, row.replace("ITEM", &item));
+            decode(&Answer { status: 200, retry_after: None, body: body.into() }).unwrap()
+        };
+        let true_one = read(r#""avg":4,"#);
+        assert!(true_one.figures.len() >= 2 && true_one.rejected == 0, "{true_one:?}");
+        for average in ["", r#""avg":777,"#, r#""avg":null,"#, r#""avg":"x","#] {
+            assert_eq!(read(average), true_one, "{average}");
+        }
+    }
 }
 
 fn queues_asked(site: &Site) -> Vec<String> {
