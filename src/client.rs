@@ -235,6 +235,8 @@ impl Client {
         let in_flight = &self.0.in_flight;
         if let Some(share) = &lane.share {
             lane.meter.waited(share.take(&self.0.clock).await?);
+            // The vendor may have told somebody else meanwhile that nothing is left.
+            self.check_hold()?;
         }
         let Some(budget) = &lane.budget else { return in_flight.acquire().await.map_err(|_| closed()) };
         loop {
