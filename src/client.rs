@@ -19,13 +19,12 @@ use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::amount::Amount;
 use crate::clock::Clock;
 use crate::failure::{Failure, Hold, Reason};
 use crate::health::{ApiMeter, Health};
 use crate::settings::{AccountSettings, RateLimit, ReportSettings};
 use budget::Budget;
-use quota::Share;
+use quota::{Share, Told};
 pub use transport::{Http, Transport, TransportError};
 
 /// How long the next request waits after a rate limit when the vendor did not say.
@@ -131,10 +130,10 @@ impl Lane {
         Self { share: Some(Box::new(share)), ..self }
     }
 
-    /// What the vendor says of the quota: how much it allows and how much is used today, by whomever.
-    pub fn tell_used(&self, limit: Amount, used: Amount, now: Timestamp) {
+    /// What the vendor says of the quota.
+    pub fn tell(&self, told: Told, now: Timestamp) {
         if let Some(share) = &self.share {
-            share.tell_used(limit.as_f64(), used.as_f64(), now);
+            share.tell(told, now);
         }
     }
 }
@@ -236,6 +235,8 @@ impl Client {
         let in_flight = &self.0.in_flight;
         if let Some(share) = &lane.share {
             lane.meter.waited(share.take(&self.0.clock).await?);
+            // The vendor may have told somebody else meanwhile that nothing is left.
+            self.check_hold()?;
         }
         let Some(budget) = &lane.budget else { return in_flight.acquire().await.map_err(|_| closed()) };
         loop {

@@ -120,7 +120,7 @@ impl Failure {
             403 => (Reason::Unavailable, "the vendor refuses for now"),
             429 => (Reason::RateLimited, "the vendor's rate limit was exceeded"),
             200..=299 => (Reason::Malformed, "the answer is not the JSON that was asked for"),
-            300..=399 => (Reason::Http, "redirect refused"),
+            300..=399 => (Reason::Http, "the answer is a redirect, which is not followed: check the URL"),
             500..=599 => (Reason::Unavailable, "the vendor's server failed"),
             _ => (Reason::Http, "unexpected HTTP status"),
         };

@@ -78,6 +78,8 @@ pub struct Options {
     pub wolkvox_total: bool,
     /// Requests that the operation's other Wolkvox tokens have spent today.
     pub wolkvox_others: u32,
+    /// Requests a day that the Wolkvox token may send, if fewer than the operation.
+    pub wolkvox_token_limit: Option<u32>,
     /// Queues of Voximplant, an even number.
     pub voximplant_queues: usize,
     /// The very same request within so long is refused by Voximplant as a probable automatic resend. How the vendor tells is not
@@ -204,6 +206,7 @@ impl Options {
             wolkvox_total: true,
             voximplant_queues: 2,
             wolkvox_others: 0,
+            wolkvox_token_limit: None,
             voximplant_resend_window: Duration::ZERO,
         }
     }

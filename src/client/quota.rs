@@ -2,7 +2,8 @@
 //! nobody waits. After that the least important report is slowed first: it gets what the others will not need until the
 //! day ends, evenly spread, and nothing if they need all of it. So what is left lasts for the day, and is never used up.
 //!
-//! Whatever was used before the start, or by others, is not known until the vendor says so ([`Share::tell_used`]).
+//! Whatever was used before the start, or by others, is not known until the vendor says so ([`Share::tell`]). The operation
+//! has one quota and each of its tokens may have a limit beside it: what is left is the less of both.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,13 +13,14 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
 use tokio::time::Instant;
 
+use crate::amount::Amount;
 use crate::clock::Clock;
 use crate::failure::{Failure, Reason};
 use crate::settings::ReportSettings;
 
 /// Whoever waits looks again after this: the vendor may have said something new, or a new day begun.
 const LOOK: Duration = Duration::from_mins(1);
-/// A report that tells how much is left goes at least so often while anything is.
+/// A report that tells how much is left goes at least so often.
 const TOLD_EVERY: Duration = Duration::from_hours(1);
 const DAY: f64 = 86_400.0;
 
@@ -42,11 +44,25 @@ pub struct Share {
 #[derive(Debug, Default)]
 struct State {
     day: Date,
+    /// By the whole operation.
     used: f64,
-    /// The vendor's own word for the limit.
-    told_limit: Option<f64>,
+    /// By our token.
+    token_used: f64,
+    /// What the vendor says that our token may.
+    token_limit: Option<f64>,
     /// The most important one first.
     claims: Vec<Claim>,
+}
+
+/// What a vendor says of today's quota.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Told {
+    /// Requests that our token may send.
+    pub token_limit: Amount,
+    /// Requests that it has sent, if the vendor says so.
+    pub token_used: Option<Amount>,
+    /// Requests of the whole operation, if the vendor says so.
+    pub used: Option<Amount>,
 }
 
 /// What one report needs.
@@ -97,11 +113,10 @@ impl Quota {
     fn turn(&self, rank: usize, now: Timestamp) -> Option<Duration> {
         let (day, passed, left) = self.place(now);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let limit = state.told_limit.map_or(self.limit, |told| told.min(self.limit));
-        if state.day != day {
-            (state.day, state.used) = (day, 0.0);
-        }
-        let rest = limit - state.used;
+        state.begin(day);
+        let limit = state.token_limit.map_or(self.limit, |limit| limit.min(self.limit));
+        let rest = self.limit - state.used;
+        let rest = state.token_limit.map_or(rest, |limit| rest.min(limit - state.token_used));
         let plenty = rest >= limit / 2.0;
         let reserved: f64 = state.claims.iter().take(rank).map(|claim| claim.needs(passed, left)).sum();
         let claim = state.claims.get_mut(rank)?;
@@ -113,7 +128,18 @@ impl Quota {
         }
         claim.last = Some(Instant::now());
         state.used += 1.0;
+        state.token_used += 1.0;
         None
+    }
+}
+
+// === impl State ===
+
+impl State {
+    fn begin(&mut self, day: Date) {
+        if self.day != day {
+            (self.day, self.used, self.token_used) = (day, 0.0, 0.0);
+        }
     }
 }
 
@@ -126,11 +152,12 @@ impl Claim {
     }
 
     /// The least time from one request to the next: none at all while `rest`, less what is reserved for others, is
-    /// enough. `None`: nothing may go out.
+    /// enough. `None`: nothing may go out. Whoever tells what is left goes all the same: nobody else could find out that a
+    /// figure was wrong, and where it was right the vendor says so and is asked no more.
     fn spacing(&self, rest: f64, reserved: f64, passed: f64, left: f64) -> Option<Duration> {
         let free = rest - reserved;
         if rest < 1.0 {
-            return None;
+            return self.tells.then_some(TOLD_EVERY);
         }
         if free >= self.needs(passed, left) {
             return Some(Duration::ZERO);
@@ -159,11 +186,15 @@ impl Share {
         Ok(start.elapsed())
     }
 
-    /// What the vendor says of today's quota. It may allow less than was thought, and others may use it too.
-    pub fn tell_used(&self, limit: f64, used: f64, now: Timestamp) {
+    /// What the vendor says: it may allow less than was thought, and others may use it too. What it leaves out goes on as it
+    /// was counted here.
+    pub fn tell(&self, told: Told, now: Timestamp) {
         let (day, ..) = self.quota.place(now);
         let mut state = self.quota.state.lock().unwrap_or_else(PoisonError::into_inner);
-        (state.day, state.used, state.told_limit) = (day, used, Some(limit));
+        state.begin(day);
+        state.token_limit = Some(told.token_limit.as_f64());
+        state.token_used = told.token_used.map_or(state.token_used, Amount::as_f64);
+        state.used = told.used.map_or(state.used.max(state.token_used), Amount::as_f64);
     }
 }
 
@@ -184,14 +215,19 @@ mod tests {
         }
     }
 
+    fn told(token_limit: u64, token_used: u64, used: u64) -> Told {
+        let [token_limit, token_used, used] = [token_limit, token_used, used].map(Amount::whole);
+        Told { token_limit, token_used: Some(token_used), used: Some(used) }
+    }
+
     /// Requests that each report gets in a day, polled on its interval from `start` on, and those that it was refused.
-    async fn day(quota: u64, start: &str, intervals: &[u64], used: Option<f64>) -> Vec<(u64, u64)> {
+    async fn day(quota: u64, start: &str, intervals: &[u64], say: Option<Told>) -> Vec<(u64, u64)> {
         let clock = Clock::scaled(start.parse().unwrap(), 1.0);
         let quota = Quota::new(quota, TimeZone::UTC);
         let end = Instant::now() + Duration::from_secs_f64(quota.place(clock.now()).2);
         let shares: Vec<_> = intervals.iter().map(|seconds| quota.share(&settings(*seconds), 0, false)).collect();
-        if let Some(used) = used {
-            shares[0].tell_used(5000.0, used, clock.now());
+        if let Some(told) = say {
+            shares[0].tell(told, clock.now());
         }
         let polls = shares.iter().zip(intervals).map(|(share, seconds)| {
             let clock = clock.clone();
@@ -243,27 +279,41 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_others_have_used_is_not_used_again() {
-        let went = day(1000, "2026-11-20T12:00:00Z", &[300, 300], Some(830.0)).await;
-        assert_eq!(went[0], (144, 0));
-        assert!((20..=26).contains(&went[1].0), "{went:?}");
+        // Of the operation's, or of the token's own.
+        for told in [told(5000, 0, 830), told(500, 330, 400), Told { used: None, ..told(500, 330, 0) }] {
+            let went = day(1000, "2026-11-20T12:00:00Z", &[300, 300], Some(told)).await;
+            assert_eq!(went[0], (144, 0));
+            assert!((20..=26).contains(&went[1].0), "{told:?}: {went:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_tells_how_much_is_left_goes_hourly_until_nothing_is() {
+    async fn what_others_use_is_not_taken_off_the_token_s_own_limit() {
+        // Two licences: others have used more than our token may, and 1400 are left for all.
+        for told in [told(500, 20, 600), Told { token_used: None, ..told(500, 0, 600) }] {
+            let went = day(2000, "2026-11-20T12:00:00Z", &[300, 300], Some(told)).await;
+            assert_eq!(went, [(144, 0), (144, 0)], "{told:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_tells_how_much_is_left_goes_hourly_whatever_was_told() {
         let clock = Clock::scaled("2026-11-20T01:00:00Z".parse().unwrap(), 1.0);
         let quota = Quota::new(1000, TimeZone::UTC);
         let first = quota.share(&settings(300), 0, false);
         let teller = quota.share(&settings(1200), 0, true);
-        first.tell_used(1000.0, 950.0, clock.now());
+        first.tell(told(1000, 40, 950), clock.now());
         for _ in 0..3 {
             let waited = teller.take(&clock).await;
             assert!(waited.is_ok(), "{waited:?}");
         }
         assert_eq!(clock.now(), "2026-11-20T03:00:00Z".parse().unwrap());
-        teller.tell_used(1000.0, 1000.0, clock.now());
-        assert_eq!(teller.take(&clock).await.map_err(|failure| failure.reason), Err(Reason::Quota));
-        // The vendor's day begins later than ours: it says so as soon as it has begun.
-        teller.tell_used(1000.0, 0.0, clock.now());
+        // The vendor's day begins later than ours, or it has more licences than we were told.
+        teller.tell(told(1000, 40, 1600), clock.now());
+        assert_eq!(first.take(&clock).await.map_err(|failure| failure.reason), Err(Reason::Quota));
+        assert!(teller.take(&clock).await.is_ok(), "or nobody would ever know");
+        assert_eq!(clock.now(), "2026-11-20T04:00:00Z".parse().unwrap());
+        teller.tell(told(1000, 0, 0), clock.now());
         assert_eq!(first.take(&clock).await, Ok(Duration::ZERO));
     }
 }

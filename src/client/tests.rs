@@ -123,3 +123,40 @@ async fn a_used_up_quota_waits_for_the_next_day_and_not_for_the_one_after() {
     clock.set("2026-11-21T05:20:00Z".parse().unwrap());
     client.ask(&lane, &request, |_| Ok(())).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waited_for_his_part_of_the_quota_does_not_go_once_the_vendor_has_refused_another() {
+    let clock = Clock::scaled("2026-11-20T12:00:00Z".parse().unwrap(), 1.0);
+    let settings = AccountSettings {
+        vendor: "wolkvox",
+        account: "a".to_owned(),
+        timeout: Duration::from_secs(30),
+        rate_limit: None,
+        max_in_flight: None,
+        proxy_url: None,
+        tls: Tls::default(),
+    };
+    let report = ReportSettings {
+        interval: Duration::from_hours(1),
+        rate_limit: None,
+        stale_after: Duration::from_hours(4),
+        settle: crate::settings::SETTLE,
+        backfill: crate::settings::BACKFILL,
+    };
+    let sent = Arc::<Mutex<Vec<Instant>>>::default();
+    let transport = Box::new(Slow(Duration::ZERO, Arc::clone(&sent)));
+    let client = Client::new(settings, transport, clock.clone(), Health::default());
+    let lane = client.lane("teller", None, &report);
+    let teller = lane.within(quota::Quota::new(0, jiff::tz::TimeZone::UTC).share(&report, 0, true));
+    let request = Request::get("https://vendor.example/".parse().unwrap());
+    client.ask(&teller, &request, |_| Ok(())).await.unwrap();
+    let refused = async {
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        let until = Hold::Until("2026-11-21T00:00:00Z".parse().unwrap());
+        let used_up = move |_: &Answer| Err::<(), _>(Failure::new(Reason::Quota, "test").with_hold(until));
+        client.ask(&client.free_lane("other"), &request, used_up).await.unwrap_err();
+    };
+    let (waited, ()) = futures_util::future::join(client.ask(&teller, &request, |_| Ok(())), refused).await;
+    assert_eq!(waited.map_err(|failure| failure.reason), Err(Reason::Quota));
+    assert_eq!(sent.lock().unwrap().len(), 2, "the first one, and the one that was refused");
+}

@@ -1,6 +1,7 @@
-//! How a request reaches a vendor: hyper over the account's own connections. Redirects, compression and the size of an
-//! answer are settled here, and what went wrong is told apart here, once, into our own words: another's error might print
-//! the URL, and an old API's URL holds the key.
+//! How a request reaches a vendor: hyper over the account's own connections. Compression and the size of an answer are
+//! settled here, and what went wrong is told apart here, once, into our own words: another's error might print the URL,
+//! and an old API's URL holds the key. A redirect is an answer like any other: following it would carry the credentials
+//! on, in a request that no budget knows of.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use flate2::write::MultiGzDecoder;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
@@ -25,8 +26,6 @@ use crate::settings::{AccountSettings, SetupError};
 
 /// No body is read beyond this.
 pub const MAX_BODY: usize = 64 << 20;
-/// Redirects within the host that are followed.
-const MAX_REDIRECTS: usize = 3;
 /// A connection is kept for this long: shorter than most servers do, so that a request does not meet a closing one.
 const IDLE: Duration = Duration::from_secs(50);
 const USER_AGENT: HeaderValue =
@@ -41,7 +40,7 @@ pub trait Transport: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Sends once; no retry, no wait, no time limit.
+    /// Sends once; no retry, no redirect, no wait, no time limit.
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>>;
 }
 
@@ -113,31 +112,6 @@ impl Http {
         });
         made.await
     }
-
-    async fn once(
-        &self,
-        method: &Method,
-        url: &Url,
-        headers: &[(header::HeaderName, HeaderValue)],
-        body: &Bytes,
-    ) -> Result<http::Response<Incoming>, TransportError> {
-        let mut outgoing = http::Request::new(Full::new(body.clone()));
-        *outgoing.method_mut() = method.clone();
-        let uri = Uri::try_from(url.as_str()).map_err(|_| TransportError::Network)?;
-        let sent = outgoing.headers_mut();
-        sent.reserve(headers.len() + 5);
-        sent.insert(header::USER_AGENT, USER_AGENT);
-        sent.insert(header::ACCEPT, ANYTHING);
-        sent.insert(header::ACCEPT_ENCODING, GZIP);
-        if let Some(authorization) = self.way.authorization(&uri) {
-            sent.insert(header::PROXY_AUTHORIZATION, authorization.clone());
-        }
-        for (name, value) in headers {
-            sent.append(name, value.clone());
-        }
-        *outgoing.uri_mut() = uri;
-        self.client().await?.request(outgoing).await.map_err(|error| explain(&error))
-    }
 }
 
 impl std::fmt::Debug for Http {
@@ -154,13 +128,22 @@ impl Transport for Http {
     fn send<'a>(&'a self, request: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
         Box::pin(async move {
             let Request { method, url, headers, body } = request;
-            let mut response = self.once(method, url, headers, body).await?;
-            let mut asked = Redirected { method: method.clone(), url: url.clone(), body: body.clone() };
-            for _ in 0..MAX_REDIRECTS {
-                let Some(next) = asked.next(&response) else { break };
-                asked = next;
-                response = self.once(&asked.method, &asked.url, headers, &asked.body).await?;
+            let uri = Uri::try_from(url.as_str()).map_err(|_| TransportError::Network)?;
+            let mut outgoing = http::Request::new(Full::new(body.clone()));
+            *outgoing.method_mut() = method.clone();
+            let sent = outgoing.headers_mut();
+            sent.reserve(headers.len() + 5);
+            sent.insert(header::USER_AGENT, USER_AGENT);
+            sent.insert(header::ACCEPT, ANYTHING);
+            sent.insert(header::ACCEPT_ENCODING, GZIP);
+            if let Some(authorization) = self.way.authorization(&uri) {
+                sent.insert(header::PROXY_AUTHORIZATION, authorization.clone());
             }
+            for (name, value) in headers {
+                sent.append(name, value.clone());
+            }
+            *outgoing.uri_mut() = uri;
+            let response = self.client().await?.request(outgoing).await.map_err(|error| explain(&error))?;
             let status = response.status().as_u16();
             let retry_after = retry_after(response.headers());
             let body = read_capped(response).await?;
@@ -174,33 +157,6 @@ fn client(way: &Way, trust: &Trust) -> Result<Client, rustls::Error> {
     let mut builder = legacy::Client::builder(TokioExecutor::new());
     builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE);
     Ok(builder.build(connector))
-}
-
-// === redirects ===
-
-/// What is asked next.
-struct Redirected {
-    method: Method,
-    url: Url,
-    body: Bytes,
-}
-
-impl Redirected {
-    /// Where an answer sends us, if that is the same origin: credentials go along. Another origin's answer is the 3xx.
-    fn next(&self, response: &http::Response<Incoming>) -> Option<Self> {
-        let status = response.status();
-        let location = response.headers().get(header::LOCATION)?.to_str().ok()?;
-        let url = self.url.join(location).ok().filter(|url| url.origin() == self.url.origin())?;
-        let (method, body) = match status {
-            StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => (self.method.clone(), self.body.clone()),
-            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND if self.method != Method::POST => {
-                (self.method.clone(), self.body.clone())
-            }
-            StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND | StatusCode::SEE_OTHER => (Method::GET, Bytes::new()),
-            _ => return None,
-        };
-        Some(Self { method, url, body })
-    }
 }
 
 // === bodies ===

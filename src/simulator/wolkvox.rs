@@ -104,7 +104,8 @@ impl Manager {
         }
         used.1 += 1;
         // Whoever is refused has used nothing.
-        let allowed = options.limits.is_none() || used.1 + self.others() <= self.quota();
+        let allowed = used.1 + self.others() <= self.quota() && used.1 <= self.token_limit();
+        let allowed = allowed || options.limits.is_none();
         if !allowed {
             used.1 -= 1;
         }
@@ -114,6 +115,12 @@ impl Manager {
     fn quota(&self) -> usize {
         let options = &self.world.options;
         scaled(options.wolkvox_licences * 1000, options.limits.unwrap_or(1.0))
+    }
+
+    /// Of the one token, beside what the operation may.
+    fn token_limit(&self) -> usize {
+        let options = &self.world.options;
+        options.wolkvox_token_limit.map_or(self.quota(), |limit| scaled(limit, options.limits.unwrap_or(1.0)))
     }
 
     fn others(&self) -> usize {
@@ -155,7 +162,7 @@ impl Manager {
     }
 
     fn token_info(&self) -> Reply {
-        let (limit, others) = (self.quota(), self.others());
+        let (limit, others) = (self.token_limit(), self.others());
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).1;
         let data = TokenInfo {
             description: "exporter",

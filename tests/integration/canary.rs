@@ -57,7 +57,12 @@ fn fair(asked: &Asked) -> String {
         return fixture("huawei/statistics_ok.json").replace("\"message\": \"\"", "\"message\": \"CANARY\"");
     }
     if path.ends_with("reports_manager.php") {
-        return r#"{"msg":"CANARY","data":[{"agent_name":"CANARY agent","agent_dni":"98123000","count":"1","hold_time":"00:00:01"},{"agent_name":"CANARY bad","count":"CANARY"}]}"#
+        // The rows of all three reports in one: each reads its own fields.
+        return r#"{"msg":"CANARY","data":[{"agent_name":"CANARY agent","agent_id":"98123000","agent_dni":"98123000","count":"1","hold_time":"00:00:01","inbound":"1","login_time":"00:00:01","aht":"00:00:09","telephone":"98123000","skill_id":"7","skill_name":"orders","inbound_calls":"1","comments":"CANARY"},{"agent_name":"CANARY bad","agent_id":"CANARY","count":"CANARY","inbound":"CANARY","skill_id":"8","inbound_calls":"CANARY"}]}"#
+            .to_owned();
+    }
+    if path.ends_with("information.php") {
+        return r#"{"msg":"CANARY","data":{"description":"CANARY","token_limit":"100000","token_use_today":"1","all_token_today":"5"}}"#
             .to_owned();
     }
     if path.ends_with("GetACDOperatorStatistics") {
@@ -150,7 +155,8 @@ vendors:
   ozonetel: [{{ account: in, base_url: '{url}', user_name: acme, {key}, rate_limit: 6000/1m, reports: {{
     average_handling_time: {{ interval: 1s, api: v1, agents: [CANARY-agent] }},
     call_details: {{ interval: 1s, api: v1, ucid_file: ucids.txt }} }} }}]
-  wolkvox: [{{ account: co, base_url: '{url}', {token}, reports: {{ agent_hold_mute: {{ interval: 1s }} }} }}]
+  wolkvox: [{{ account: co, base_url: '{url}', {token}, reports: {{
+    agent_activity: {{ interval: 1s }}, agent_hold_mute: {{ interval: 1s }}, skill_service: {{ interval: 1s }}, token_usage: {{ interval: 1s }} }} }}]
   huawei: [{{ account: br, base_url: '{url}', guids: {{ url: '{url}/guids', {bearer} }}, reports: {{ agent_call_statistics: {{ interval: 1s }} }} }}]
   voximplant: [{{ account: eu, base_url: '{url}', {credentials}, reports: {{
     operator_statistics: {{ interval: 1s }}, operator_status: {{ interval: 1s }}, queue_statistics: {{ interval: 1s, queues: [54] }},
@@ -208,7 +214,7 @@ async fn watch(mood: Mood) {
     let running = Running::start_in(folder, &yaml, &noon()).await;
     running
         .until("two polls each", |page| {
-            page.find("polls_total", &[]).count() == 8
+            page.find("polls_total", &[]).count() == 11
                 && page.find("polls_total", &[]).all(|sample| sample.value >= 3.0)
         })
         .await;
@@ -223,7 +229,10 @@ async fn watch(mood: Mood) {
             "agent_talk_seconds_total",
             "agent_average_handle_time_seconds",
             "agent_state_seconds_total",
+            "agent_login_seconds_total",
+            "queue_calls_total",
             "queue_info",
+            "api_quota_used",
         ] {
             assert!(page.find(name, &[]).count() > 0, "{name} is missing\n{}", page.text);
         }

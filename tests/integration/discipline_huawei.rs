@@ -3,12 +3,13 @@
 //! nothing that would take his seat or his events.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::simulator::{Options, Simulator, Vendor};
+use tokio::time::Instant;
 
 use super::support::{Running, afternoon, fixture, noon, write};
 use super::vendor::{Reply, Vendor as Recorder};
@@ -42,6 +43,44 @@ async fn each_agent_is_asked_once_per_poll_and_so_many_at_once() {
         }
         assert_eq!(simulator.log(Vendor::Huawei).total, 200, "a scrape asks nobody");
         running.stop().await;
+    }
+}
+
+/// Trap, 000-007: an agent must not be asked again before he was answered. A poll is due while one of two agents still waits
+/// for his answer: it is left out, for the other one too.
+#[tokio::test]
+async fn nobody_is_asked_again_before_he_was_answered() {
+    const LATE: Duration = Duration::from_millis(2300);
+    let last = Mutex::new(None);
+    let gateway = Recorder::start(move |asked| {
+        let good = Reply::json(fixture("huawei/statistics_ok.json"));
+        if !asked.path().contains("/102/") {
+            return good;
+        }
+        let before: Option<Instant> = last.lock().unwrap().replace(asked.at);
+        match before {
+            Some(before) if asked.at - before < LATE => {
+                Reply::json(r#"{"message":"","result":"","retcode":"000-007"}"#)
+            }
+            _ => good.late(LATE),
+        }
+    })
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "guids.json", r#"{"101":"g101","102":"g102"}"#);
+    let yaml = format!(
+        "vendors: {{ huawei: [{{ account: br, base_url: '{}', guids: {{ file: guids.json }}, reports: {{ agent_call_statistics: {{ interval: 1s }} }} }}] }}",
+        gateway.url()
+    );
+    let running = Running::start_in(folder, &yaml, &noon()).await;
+    let page = running.until("three polls", |page| page.sum("polls_total", &[]) >= 3.0).await;
+    assert!(page.sum("polls_skipped_total", &[]) >= 2.0, "{}", page.text);
+    assert!(page.up("huawei") && page.sum("entity_failures_total", &[]) < 0.5, "{}", page.text);
+    running.stop().await;
+    let asked = gateway.asked();
+    for agent in ["/101/", "/102/"] {
+        let times: Vec<_> = asked.iter().filter(|asked| asked.path().contains(agent)).map(|asked| asked.at).collect();
+        assert!(times.len() >= 2 && times.windows(2).all(|pair| pair[1] - pair[0] >= LATE), "{agent} {times:?}");
     }
 }
 

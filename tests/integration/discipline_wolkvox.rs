@@ -62,11 +62,29 @@ async fn the_token_is_the_only_header_of_ours() {
 /// Trap: the quota is shared by all tokens of the operation, and what others use only the vendor can tell.
 #[tokio::test]
 async fn near_the_quota_the_most_important_report_goes_on_and_the_vendor_never_refuses() {
-    // A minute of the day is left, and a quota of which others have taken most.
+    // Others have taken most.
+    let [first, .., least, _] = a_hundred_and_twenty_are_left(1, 880, None).await;
+    assert!(least * 2 <= first, "{first} of the most important, {least} of the least");
+}
+
+/// Trap: a token may have a limit beside the operation's quota; what others use is taken off that one and not off this.
+#[tokio::test]
+async fn a_token_s_own_limit_is_its_own_whatever_others_use() {
+    a_hundred_and_twenty_are_left(10, 3000, Some(120)).await;
+}
+
+/// A minute before the day ends: how often each API was asked until the most important report was polled fifteen times.
+async fn a_hundred_and_twenty_are_left(licences: u32, others: u32, token_limit: Option<u32>) -> [usize; 4] {
     let clock = Clock::scaled("2026-11-21T04:58:30Z".parse().unwrap(), 1.0);
-    let options = Options { wolkvox_others: 880, ..Options::new(clock.clone()) };
+    let options = Options {
+        wolkvox_licences: licences,
+        wolkvox_others: others,
+        wolkvox_token_limit: token_limit,
+        ..Options::new(clock.clone())
+    };
     let simulator = Simulator::start(options).await.unwrap();
-    let yaml = yaml(&simulator.url(Vendor::Wolkvox), &simulator.credentials().wolkvox_token, "");
+    let keys = format!("licences: {licences},");
+    let yaml = yaml(&simulator.url(Vendor::Wolkvox), &simulator.credentials().wolkvox_token, &keys);
     let running = Running::start(&yaml, &clock).await;
     let polled = |page: &super::exposition::Exposition| {
         page.value("polls_total", &[("report", "agent_activity")]).is_some_and(|polls| polls >= 15.0)
@@ -76,7 +94,8 @@ async fn near_the_quota_the_most_important_report_goes_on_and_the_vendor_never_r
     assert_eq!(page.value("poll_failures_total", &refused), Some(0.0));
     running.stop().await;
     let log = simulator.log(Vendor::Wolkvox);
-    let [first, .., least, _] = APIS.map(|api| log.of(api).len());
-    assert!(first >= 15 && least * 2 <= first, "{first} of the most important, {least} of the least");
+    let asked = APIS.map(|api| log.of(api).len());
+    assert!(asked[0] >= 15, "{asked:?}");
     assert!(log.total <= 120, "more than was left");
+    asked
 }

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -44,6 +45,7 @@ pub(crate) struct Reply {
     body: Bytes,
     /// How often the body is sent.
     times: usize,
+    delay: Duration,
 }
 
 type Answer = Arc<dyn Fn(&Asked) -> Reply + Send + Sync>;
@@ -101,6 +103,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, answer: Answer, log:
             let asked = Asked { at, method: head.method, uri: head.uri, headers: head.headers, body };
             let reply = answer(&asked);
             log.lock().unwrap().push(asked);
+            tokio::time::sleep(reply.delay).await;
             Ok::<_, hyper::Error>(reply.into_response())
         }
     });
@@ -129,7 +132,7 @@ impl Asked {
 
 impl Reply {
     pub(crate) fn new(status: u16, body: impl Into<Bytes>) -> Self {
-        Self { status, headers: Vec::new(), body: body.into(), times: 1 }
+        Self { status, headers: Vec::new(), body: body.into(), times: 1, delay: Duration::ZERO }
     }
 
     pub(crate) fn json(body: impl Into<Bytes>) -> Self {
@@ -144,6 +147,12 @@ impl Reply {
     /// With the body sent so many times over, without a length.
     pub(crate) fn repeated(mut self, times: usize) -> Self {
         self.times = times;
+        self
+    }
+
+    /// Sent so late.
+    pub(crate) fn late(mut self, delay: Duration) -> Self {
+        self.delay = delay;
         self
     }
 

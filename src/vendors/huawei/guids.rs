@@ -24,8 +24,8 @@ pub use entries::{Credentials, Guids, parse};
 
 /// The name of the source's own requests on the metrics.
 const API: &str = "guids";
-/// A command may print so much.
-const MAX_OUTPUT: u64 = 1 << 20;
+/// A command may print so much: ten times what ten thousand agents with cookies need.
+const MAX_OUTPUT: u64 = 16 << 20;
 
 /// `guids:` of an account: one of file, url and command.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -203,7 +203,7 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Vec<u8>, Failure> {
         stdout.take(MAX_OUTPUT + 1).read_to_end(&mut printed).await.map_err(failed)?;
     }
     if printed.len() as u64 > MAX_OUTPUT {
-        return Err(Failure::new(Reason::Config, "the GUID command printed more than 1 MiB"));
+        return Err(Failure::new(Reason::Config, "the GUID command printed more than 16 MiB"));
     }
     if !child.wait().await.map_err(failed)?.success() {
         return Err(Failure::new(Reason::Config, "the GUID command failed"));

@@ -227,12 +227,27 @@ async fn a_command_prints_the_guids() {
         ("['false']", Reason::Config),
         ("[sh, -c, 'echo CANARY; echo CANARY >&2; exit 3']", Reason::Config),
         ("[sh, -c, 'echo CANARY']", Reason::Config),
-        ("[head, -c, '1048577', /dev/zero]", Reason::Config),
+        ("[head, -c, '16777217', /dev/zero]", Reason::Config),
         ("[sleep, '60']", Reason::Timeout),
     ] {
         let mut site = Site::new(folder.path(), &format!("{{command: {command}}}"));
         assert_eq!(site.poll().await.unwrap_err().reason, reason, "{command}");
     }
+}
+
+#[tokio::test]
+async fn a_command_prints_ten_thousand_agents_with_cookies() {
+    let folder = tempfile::tempdir().unwrap();
+    let entry = |id: u32| {
+        let cookie = format!("ELB_SESSION_STICKINESS_COOKIE={:026x}", u128::from(id) << 64);
+        format!(r#""{id}": {{"guid": "good-3c4d-4e5f-8a9b-{id:012x}.AgentGateway1", "cookie": "{cookie}"}}"#)
+    };
+    let json = format!("{{{}}}", (101..10_101).map(entry).collect::<Vec<_>>().join(",\n"));
+    assert!(json.len() > 1 << 20, "{}", json.len());
+    std::fs::write(folder.path().join("guids.json"), json).unwrap();
+    let path = folder.path().join("guids.json");
+    let mut site = Site::new(folder.path(), &format!("{{command: [cat, {}]}}", path.display()));
+    assert_eq!(site.poll().await.unwrap().read, 10_000);
 }
 
 /// Answers one request after the other with these; gives back what was asked.

@@ -197,7 +197,9 @@ fn agent_entity(id: u32) -> Entity {
 /// Reads an answer. The gateway is known to say what is wrong in `retcode`, with any HTTP status.
 pub fn decode(answer: &Answer) -> Result<State, Failure> {
     let by_status = Failure::from_status(answer.status);
-    let Ok(body) = serde_json::from_slice::<Body<'_>>(&answer.body) else { return Err(by_status) };
+    // A byte that is no UTF-8 beside the figures must not cost them.
+    let body = String::from_utf8_lossy(&answer.body);
+    let Ok(body) = serde_json::from_str::<Body<'_>>(&body) else { return Err(by_status) };
     match &*body.retcode {
         "100-006" => Ok(State::SignedOut),
         "000-003" => Err(Failure::new(Reason::Auth, "the gateway refused the agent's GUID: is the GUID source fresh?")),

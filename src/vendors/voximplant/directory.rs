@@ -74,7 +74,7 @@ pub struct Listing {
     /// Rows that could not be read.
     pub rejected: u64,
     /// Whether it holds as many rows as the vendor said that there are.
-    complete: bool,
+    pub complete: bool,
 }
 
 /// One page: readable rows by id, how many were not, and how many rows there are in all.

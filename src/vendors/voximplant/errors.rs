@@ -1,6 +1,7 @@
 //! What an error of Voximplant's means. It stands in the body, ordinarily under HTTP 200, so the body is looked into
 //! first whatever the status is; the vendor's own words are read for a waiting time and otherwise thrown away.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -32,25 +33,33 @@ struct Told {
 }
 
 /// The result in an answer, unread.
-pub fn result(answer: &Answer) -> Result<&RawValue, Failure> {
+pub fn result(answer: &Answer) -> Result<Cow<'_, RawValue>, Failure> {
     page(answer).map(|(result, _)| result)
 }
 
 /// The result in an answer, and how many rows the vendor has in all, if it says so.
-pub fn page(answer: &Answer) -> Result<(&RawValue, Option<u64>), Failure> {
-    let by_status = || Failure::from_status(answer.status);
-    let body: Body<'_> = serde_json::from_slice(&answer.body).map_err(|_| by_status())?;
+pub fn page(answer: &Answer) -> Result<(Cow<'_, RawValue>, Option<u64>), Failure> {
+    // Names reach us from many keyboards; one bad byte must not cost the whole answer. Without one nothing is copied.
+    match String::from_utf8_lossy(&answer.body) {
+        Cow::Borrowed(body) => read(answer.status, body).map(|(result, total)| (Cow::Borrowed(result), total)),
+        Cow::Owned(body) => read(answer.status, &body).map(|(result, total)| (Cow::Owned(result.to_owned()), total)),
+    }
+}
+
+fn read(status: u16, body: &str) -> Result<(&RawValue, Option<u64>), Failure> {
+    let by_status = || Failure::from_status(status);
+    let body: Body<'_> = serde_json::from_str(body).map_err(|_| by_status())?;
     if let Some(error) = body.error.or_else(|| body.errors?.into_iter().next()) {
         let told = serde_json::from_str::<Told>(error.get()).ok();
         let failure = told.and_then(|told| classify(told.code.as_str().parse().ok()?, told.msg.as_str()));
         return Err(match failure {
             Some(failure) => failure,
             // An error without a code of the catalogue: a status that says more than 200 decides.
-            None if (200..300).contains(&answer.status) => UNAVAILABLE,
+            None if (200..300).contains(&status) => UNAVAILABLE,
             None => by_status(),
         });
     }
-    let result = body.result.filter(|_| (200..300).contains(&answer.status)).ok_or_else(by_status)?;
+    let result = body.result.filter(|_| (200..300).contains(&status)).ok_or_else(by_status)?;
     Ok((result, body.total_count.and_then(|raw| raw.get().parse().ok())))
 }
 
@@ -94,9 +103,22 @@ mod tests {
 
     use super::*;
 
-    fn read(status: u16, body: impl Into<String>) -> Result<String, Failure> {
+    fn outcome(status: u16, body: impl Into<String>) -> Result<String, Failure> {
         let answer = Answer { status, retry_after: None, body: Bytes::from(body.into()) };
         result(&answer).map(|raw| raw.get().to_owned())
+    }
+
+    /// Names reach the vendor in other encodings, and come back that way.
+    #[test]
+    fn a_byte_that_is_no_utf_8_costs_itself_and_a_good_answer_is_not_copied() {
+        let answer = |body: &'static [u8]| Answer { status: 200, retry_after: None, body: Bytes::from_static(body) };
+        let bad = answer(b"{\"result\":[{\"user_display_name\":\"Beno\xeet\"}],\"total_count\":7}");
+        let (result, total) = page(&bad).unwrap();
+        assert_eq!((result.get(), total), ("[{\"user_display_name\":\"Beno\u{fffd}t\"}]", Some(7)));
+        let good = answer(r#"{"result":[{"user_display_name":"Benoît"}]}"#.as_bytes());
+        assert!(matches!(super::result(&good), Ok(Cow::Borrowed(_))));
+        let error = answer(b"{\"error\":{\"code\":104,\"msg\":\"\xff\"}}");
+        assert_eq!(super::result(&error).unwrap_err().reason, Reason::Auth);
     }
 
     #[test]
@@ -121,7 +143,7 @@ mod tests {
                         format!(r#"{{"error":{{"msg":"CANARY","code":"{code}","field_name":"user_id"}}}}"#),
                         format!(r#"{{"errors":[{{"code":{code},"msg":"CANARY"}},{{"code":1,"msg":""}}]}}"#),
                     ] {
-                        let failure = read(status, body).unwrap_err();
+                        let failure = outcome(status, body).unwrap_err();
                         assert_eq!(failure.reason, reason, "{code} under {status}");
                         assert_eq!(failure.hold, Hold::None);
                         assert!(!format!("{failure:?} {failure}").contains("CANARY"));
@@ -135,18 +157,18 @@ mod tests {
     fn an_unknown_code_leaves_the_word_to_the_status() {
         let body = include_str!("../../../tests/fixtures/voximplant/error_unknown_code.json");
         for (status, reason) in [(200, Reason::Unavailable), (401, Reason::Auth), (429, Reason::RateLimited)] {
-            assert_eq!(read(status, body).unwrap_err().reason, reason);
+            assert_eq!(outcome(status, body).unwrap_err().reason, reason);
         }
         for odd in [r#"{"error":"no"}"#, r#"{"error":{}}"#, r#"{"error":{"code":"x","msg":7}}"#] {
-            assert_eq!(read(200, odd).unwrap_err().reason, Reason::Unavailable, "{odd}");
+            assert_eq!(outcome(200, odd).unwrap_err().reason, Reason::Unavailable, "{odd}");
         }
     }
 
     #[test]
     fn a_told_wait_is_obeyed() {
         let body = include_str!("../../../tests/fixtures/voximplant/error_416.json");
-        assert_eq!(read(200, body).unwrap_err().hold, Hold::For(Duration::from_secs(17)));
-        let untold = read(200, r#"{"error":{"code":416,"msg":"Repeat later"}}"#).unwrap_err();
+        assert_eq!(outcome(200, body).unwrap_err().hold, Hold::For(Duration::from_secs(17)));
+        let untold = outcome(200, r#"{"error":{"code":416,"msg":"Repeat later"}}"#).unwrap_err();
         assert_eq!((untold.reason, untold.hold), (Reason::RateLimited, Hold::None));
     }
 
@@ -166,10 +188,10 @@ mod tests {
             (502, "<html/>", Reason::Unavailable),
             (500, r#"{"result":[]}"#, Reason::Unavailable),
         ] {
-            assert_eq!(read(status, body).unwrap_err().reason, reason, "{status} {body}");
+            assert_eq!(outcome(status, body).unwrap_err().reason, reason, "{status} {body}");
         }
         for body in [r#"{"result":[]}"#, r#"{"error":null,"errors":[],"result":[]}"#] {
-            assert_eq!(read(200, body).as_deref(), Ok("[]"), "{body}");
+            assert_eq!(outcome(200, body).as_deref(), Ok("[]"), "{body}");
         }
     }
 }

@@ -10,8 +10,8 @@ use jiff::Timestamp;
 use jiff::civil::{Date, date};
 use url::form_urlencoded;
 
-use super::Account;
 use super::credentials::tests::{key_file, verify};
+use super::{Account, operator_statistics, operator_status, queue_statistics};
 use crate::client::{Answer, Client, Request, Transport, TransportError};
 use crate::clock::Clock;
 use crate::failure::{Failure, Reason};
@@ -167,6 +167,36 @@ fn one_call_each(method: &str, form: &Pairs) -> Option<String> {
     })
 }
 
+/// Trap: the vendor rounds its averages down, and its sums and counts are the whole truth.
+#[test]
+fn an_average_is_used_for_nothing() {
+    type Decode = fn(&Answer) -> Result<Reading, Failure>;
+    let reports: [(&str, Decode); 3] = [
+        (
+            r#"{"user_id":1,"statistics":[{"date":"2026-11-20","AC":2,"TTT":9,"TT":ITEM,"SA":ITEM,"HT":ITEM,"ACW":ITEM}]}"#,
+            { |answer| operator_statistics::decode(answer, &DAYS) },
+        ),
+        (r#"{"user_id":1,"statistics":[{"date":"2026-11-20","acd_status":{"READY":ITEM,"DND":ITEM}}]}"#, {
+            |answer| operator_status::decode(answer, &DAYS)
+        }),
+        (r#"{"date":"2026-11-20","TC":2,"TTT":9,"WT":ITEM,"SA":ITEM,"AT":ITEM,"HT":ITEM,"TT":ITEM,"ACW":ITEM}"#, {
+            |answer| queue_statistics::decode(answer, "54", &DAYS)
+        }),
+    ];
+    for (row, decode) in reports {
+        let read = |average: &str| {
+            let item = format!(r#"{{"min":4,"max":5,{average}"count":2,"sum":9}}"#);
+            let body = format!(r#"{{"result":[{}]}}"#, row.replace("ITEM", &item));
+            decode(&Answer { status: 200, retry_after: None, body: body.into() }).unwrap()
+        };
+        let true_one = read(r#""avg":4,"#);
+        assert!(true_one.figures.len() >= 2 && true_one.rejected == 0, "{true_one:?}");
+        for average in ["", r#""avg":777,"#, r#""avg":null,"#, r#""avg":"x","#] {
+            assert_eq!(read(average), true_one, "{average}");
+        }
+    }
+}
+
 fn queues_asked(site: &Site) -> Vec<String> {
     site.asked().iter().map(|asked| value(&asked.form, "acd_queue_id").to_owned()).collect()
 }
@@ -206,6 +236,26 @@ async fn all_queues_are_those_that_the_account_has() {
     let reading = site.poll(&DAYS).await.unwrap();
     assert_eq!(queues_asked(&site), ["", "7", "8"]);
     assert_eq!((reading.read, reading.figures.len()), (2, 2));
+    assert_eq!((reading.days.as_slice(), reading.roster.map(|all| all.len())), (&DAYS[..], Some(2)));
+}
+
+/// Between its two pages the list shifts by one, so that queue 9 is on neither.
+#[expect(clippy::unnecessary_wraps, reason = "it is a platform")]
+fn shifting(method: &str, form: &Pairs) -> Option<String> {
+    Some(match (method, value(form, "offset")) {
+        ("GetQueues", "0") => r#"{"result":[{"acd_queue_id":7},{"acd_queue_id":8}],"total_count":3}"#.to_owned(),
+        ("GetQueues", _) => r#"{"result":[{"acd_queue_id":8}],"total_count":3}"#.to_owned(),
+        _ => r#"{"result":[{"date":"2026-11-20","TC":1}]}"#.to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn a_list_that_shifted_claims_no_days_and_dismisses_no_queue() {
+    let mut site = Site::new(shifting, NOON, "", "{queue_statistics: {queues: all}}");
+    let reading = site.poll(&DAYS).await.unwrap();
+    assert_eq!(queues_asked(&site), ["", "", "7", "8"]);
+    assert_eq!((reading.read, reading.verdict()), (2, Ok(())));
+    assert_eq!((reading.days, reading.roster), (vec![], None));
 }
 
 #[tokio::test]

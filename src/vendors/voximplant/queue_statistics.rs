@@ -89,13 +89,13 @@ struct Level {
 // === impl Statistics ===
 
 impl Statistics {
-    /// The ids of the queues to ask for, in order, each once.
-    async fn queues(&self, client: &Client, now: Timestamp) -> Result<BTreeSet<String>, Failure> {
+    /// The ids of the queues to ask for, in order, each once, and whether these are all.
+    async fn queues(&self, client: &Client, now: Timestamp) -> Result<(BTreeSet<String>, bool), Failure> {
         match &self.queues {
-            Selection::Ids(ids) => Ok(ids.iter().map(u64::to_string).collect()),
+            Selection::Ids(ids) => Ok((ids.iter().map(u64::to_string).collect(), true)),
             Selection::All => {
                 let listing = list::<QueueRow>(&self.listing, client, now, None).await?;
-                Ok(listing.names.into_keys().collect())
+                Ok((listing.names.into_keys().collect(), listing.complete))
             }
         }
     }
@@ -121,10 +121,11 @@ impl Statistics {
     }
 
     async fn read(&self, poll: &Poll<'_>, oldest: Date) -> Result<(Reading, Option<String>), Failure> {
-        let queues = self.queues(poll.client, poll.now).await?;
+        let (queues, all) = self.queues(poll.client, poll.now).await?;
         let (token, range) = (self.method.token(poll.now)?, range(oldest, poll.now));
         let mut reading = Reading {
-            roster: Some(queues.iter().filter_map(|queue| Entity::queue(queue)).collect()),
+            // Whoever is missing in a list that shifted is not gone.
+            roster: all.then(|| queues.iter().filter_map(|queue| Entity::queue(queue)).collect()),
             // Nothing to ask for is an answer too.
             read: u64::from(queues.is_empty()),
             ..Reading::default()
@@ -155,8 +156,8 @@ impl Statistics {
                 }
             }
         }
-        // A queue that does not exist has no days to wait for.
-        if stopped_at.is_none() && reading.failures.iter().all(|failure| failure.reason == Reason::Config) {
+        // A queue that does not exist has no days to wait for, one that the list left out has.
+        if all && stopped_at.is_none() && reading.failures.iter().all(|failure| failure.reason == Reason::Config) {
             reading.days = poll.days.to_vec();
         }
         Ok((reading, stopped_at))
@@ -188,8 +189,9 @@ fn add(reading: &mut Reading, mut one: Reading) {
 
 /// Reads the answer about one queue; days other than `days` are passed over. The last of them is today.
 pub fn decode(answer: &Answer, queue: &str, days: &[Date]) -> Result<Reading, Failure> {
-    let rows: Vec<&RawValue> = serde_json::from_str(errors::result(answer)?.get())
-        .map_err(|_| Failure::malformed("the answer holds no list of days"))?;
+    let result = errors::result(answer)?;
+    let rows: Vec<&RawValue> =
+        serde_json::from_str(result.get()).map_err(|_| Failure::malformed("the answer holds no list of days"))?;
     let mut reading = Reading { read: 1, ..Reading::default() };
     let entity = Entity::queue(queue);
     let today = days.iter().max();

@@ -80,8 +80,9 @@ impl<T> Single<T> {
 
 /// Reads an answer that is grouped by operator and day; days other than `days` are passed over.
 pub fn by_operator<R: Row>(answer: &Answer, days: &[Date]) -> Result<Reading, Failure> {
-    let operators: Vec<&RawValue> = serde_json::from_str(errors::result(answer)?.get())
-        .map_err(|_| Failure::malformed("the answer holds no list of operators"))?;
+    let result = errors::result(answer)?;
+    let operators: Vec<&RawValue> =
+        serde_json::from_str(result.get()).map_err(|_| Failure::malformed("the answer holds no list of operators"))?;
     let mut reading = Reading { read: 1, days: days.to_vec(), ..Reading::default() };
     for operator in operators {
         let Ok(operator) = serde_json::from_str::<Operator<'_>>(operator.get()) else {

@@ -1,5 +1,6 @@
-//! `token_info`: how many requests the vendor allows a day and how many it has counted, over all tokens of the operation,
-//! which share one quota. It costs a request itself. What it says also tells the account's own quota how much is left.
+//! `token_info`: how many requests the vendor allows the token a day, and how many it has counted of it and of all tokens of
+//! the operation, which share one quota. It costs a request itself. What it says also tells the account's own quota how
+//! much is left.
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use super::{Access, answer};
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::client::Lane;
+use crate::client::quota::Told;
 use crate::failure::Failure;
 use crate::reading::{Entity, Gauge, Reading};
 use crate::vendors::Poll;
@@ -32,13 +34,6 @@ struct Row {
     all_token_today: Text,
 }
 
-/// What the vendor says of the quota.
-#[derive(Debug, PartialEq)]
-struct Told {
-    limit: Amount,
-    used: Amount,
-}
-
 impl Usage {
     pub(super) fn boxed(access: Access, lane: Lane) -> Box<dyn crate::vendors::Report> {
         Box::new(Self { access, lane })
@@ -51,12 +46,12 @@ impl crate::vendors::Report for Usage {
             let request = self.access.get("information.php", [("api", API)].into_iter())?;
             let next_day = self.access.next_day(poll.now);
             let asked = poll.client.ask(&self.lane, &request, |answer| {
-                let rows = answer::rows(answer, next_day, |raw| Told::read(raw.get()))?;
+                let rows = answer::rows(answer, next_day, |raw| read(raw.get()))?;
                 let unreadable = Failure::malformed("the answer does not say how many requests are allowed and used");
                 rows.into_iter().flatten().next().ok_or(unreadable)
             });
-            let told = asked.await?;
-            self.lane.tell_used(told.limit, told.used, poll.now);
+            let (told, used) = asked.await?;
+            self.lane.tell(told, poll.now);
             let gauge = |family, amount: Amount| Gauge {
                 family,
                 entity: Entity::Account,
@@ -64,7 +59,7 @@ impl crate::vendors::Report for Usage {
                 value: amount.as_f64(),
             };
             Ok(Reading {
-                gauges: vec![gauge(Family::ApiQuotaLimit, told.limit), gauge(Family::ApiQuotaUsed, told.used)],
+                gauges: vec![gauge(Family::ApiQuotaLimit, told.token_limit), gauge(Family::ApiQuotaUsed, used)],
                 read: 1,
                 rows: 1,
                 ..Reading::default()
@@ -73,19 +68,20 @@ impl crate::vendors::Report for Usage {
     }
 }
 
-impl Told {
-    fn read(raw: &str) -> Option<Self> {
-        // A list would be taken for the fields in their order.
-        let row = raw.starts_with('{').then(|| serde_json::from_str::<Row>(raw).ok()).flatten()?;
-        let limit = parse::count(row.token_limit.as_str()).value()?;
-        let used = match parse::count(row.all_token_today.as_str()) {
-            Parsed::Value(used) => used,
-            // A product of the same vendor tells of the one token only.
-            Parsed::Absent => parse::count(row.token_use_today.as_str()).value()?,
-            Parsed::Wrong => return None,
-        };
-        Some(Self { limit, used })
-    }
+/// What the vendor says, and which use it shows.
+fn read(raw: &str) -> Option<(Told, Amount)> {
+    // A list would be taken for the fields in their order.
+    let row = raw.starts_with('{').then(|| serde_json::from_str::<Row>(raw).ok()).flatten()?;
+    let token_limit = parse::count(row.token_limit.as_str()).value()?;
+    let token_used = parse::count(row.token_use_today.as_str()).value();
+    let used = match parse::count(row.all_token_today.as_str()) {
+        Parsed::Value(used) => Some(used),
+        Parsed::Absent => None,
+        Parsed::Wrong => return None,
+    };
+    // A product of the same vendor tells of the one token only.
+    let shown = used.or(token_used)?;
+    Some((Told { token_limit, token_used, used }, shown))
 }
 
 #[cfg(test)]
