@@ -2,6 +2,7 @@
 //! unfinished transaction back when it is opened after a crash.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +40,11 @@ type Opener = Box<dyn Fn(&Path) -> Result<Database, StoreError> + Send>;
 impl RedbStore {
     /// Opens the file in `folder`, or makes it. What cannot be read is never overwritten.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(folder)
+        // It names people.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
             .map_err(|error| StoreError::Open { path: folder.display().to_string(), cause: error.to_string() })?;
         let path = folder.join(FILE);
         let made = !path.exists();
@@ -158,7 +163,7 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     drop(database);
     let place = || {
         let aside = folder.join(format!("{FILE}.new"));
-        let mut file = fs::File::create(&aside)?;
+        let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
         let length = memory.len()?;
         file.set_len(length)?;
         let mut page = [0; PAGE];
@@ -268,6 +273,16 @@ mod tests {
         drop(store);
         let mut store = RedbStore::open(folder.path()).unwrap();
         assert_eq!(store.read("a").unwrap(), [("a2".to_owned(), b"y".to_vec())]);
+    }
+
+    #[test]
+    fn nobody_else_may_read_it() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        drop(RedbStore::open(&state).unwrap());
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&state), mode(&state.join(FILE))), (0o700, 0o600));
     }
 
     #[test]
