@@ -105,7 +105,7 @@ impl CallRecords {
                 Seen::Grown => grown = true,
                 Seen::Shifting => whole = false,
                 Seen::TooMany(total) => {
-                    self.density.learn_total(day, &span, total);
+                    self.density.learn_total(day, &chunk.filled(), total);
                     return Ok(Found::TooMuch);
                 }
             }
@@ -161,7 +161,7 @@ impl Report for CallRecords {
             self.waiting.retain(|(day, _)| closed.is_none_or(|closed| *day > closed));
             let mut reading = Reading::default();
             let mut pages = Pages::default();
-            let mut queue: VecDeque<Chunk> = chunk::plan(&due, &self.density, room).into();
+            let mut queue: VecDeque<Chunk> = chunk::plan(&due, &self.density, room, true).into();
             let mut others = 0;
             while let Some(chunk) = queue.pop_front() {
                 // One at least: a past day must not wait for ever behind a busy present.
@@ -171,7 +171,10 @@ impl Report for CallRecords {
                 match self.read(poll.client, &chunk, today, &mut pages, &mut reading).await {
                     Ok(Found::Read | Found::Shifting) if chunk.tail => self.begun = true,
                     Ok(Found::Read | Found::Shifting) => others += 1,
-                    Ok(Found::TooMuch) if chunk.tail => queue = chunk::plan(&due, &self.density, room).into(),
+                    // Once at most: a tail that brings nothing along is read however long it is.
+                    Ok(Found::TooMuch) if chunk.tail => {
+                        queue = chunk::plan(&due, &self.density, room, false).into();
+                    }
                     Ok(Found::TooMuch) => {
                         for half in chunk.halves().into_iter().rev() {
                             queue.push_front(half);

@@ -28,6 +28,8 @@ pub(super) struct Chunk {
     pub(super) span: Range<u8>,
     /// The present.
     pub(super) tail: bool,
+    /// Whether more is read along than is due.
+    along: bool,
 }
 
 /// How many rows windows had when they were last read.
@@ -43,12 +45,13 @@ pub(super) fn needs_yesterday(place: u8) -> bool {
     place < MARGIN
 }
 
-/// What is due, as chunks: the present first, then the oldest. A poll has room for so many requests.
-pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64) -> Vec<Chunk> {
+/// What is due, as chunks: the present first, then the oldest. A poll has room for so many requests. `along`: the present
+/// may bring more than is due.
+pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, along: bool) -> Vec<Chunk> {
     let mut chunks = Vec::new();
     let tail = due.tail.first().zip(due.tail.last()).map(|(first, last)| Chunk::tail(first.0, first.1..last.1 + 1));
     if let Some(tail) = tail {
-        chunks.push(tail.extended(density));
+        chunks.push(if along { tail.extended(density) } else { tail });
     }
     let tail = chunks.first().cloned();
     let room = requests.saturating_sub(tail.as_ref().map_or(0, |tail| density.pages(tail))).max(1);
@@ -75,12 +78,12 @@ pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64) -> Vec<Ch
 impl Chunk {
     fn tail(day: Date, core: Range<u8>) -> Self {
         // To the end of the day: the vendor's clock may be ahead.
-        Self { day, span: core.start.saturating_sub(MARGIN)..PER_DAY, core, tail: true }
+        Self { day, span: core.start.saturating_sub(MARGIN)..PER_DAY, core, tail: true, along: false }
     }
 
     fn past(day: Date, core: Range<u8>) -> Self {
         let span = core.start.saturating_sub(MARGIN)..(core.end + MARGIN).min(PER_DAY);
-        Self { day, core, span, tail: false }
+        Self { day, core, span, tail: false, along: false }
     }
 
     /// With as much of the day as fits into the same page. The tail asks for no other day: calls whose first leg may stand on
@@ -90,13 +93,18 @@ impl Chunk {
         let start = (MARGIN..self.core.start).rev().take_while(fits).last().unwrap_or(self.core.start).max(MARGIN);
         let end = self.core.end;
         let span = start.min(self.core.start).saturating_sub(MARGIN)..PER_DAY;
-        Self { core: start.min(end)..end, span, ..self }
+        Self { along: start < self.core.start, core: start.min(end)..end, span, ..self }
     }
 
-    /// Whether it is worth while to read it in parts.
+    /// Whether it is worth while to read it in parts. A tail has one smaller part, what is due alone; that one is read
+    /// however long it is.
     pub(super) fn may_split(&self) -> bool {
-        // The tail has two windows at least.
-        self.core.len() > if self.tail { 2 } else { 1 }
+        if self.tail { self.along } else { self.core.len() > 1 }
+    }
+
+    /// The windows that rows can stand in: what has not begun yet is asked for, and empty.
+    pub(super) fn filled(&self) -> Range<u8> {
+        self.span.start..if self.tail { self.core.end } else { self.span.end }
     }
 
     pub(super) fn halves(&self) -> [Self; 2] {
@@ -140,9 +148,7 @@ impl Density {
     /// Requests that the chunk is likely to take.
     pub(super) fn pages(&self, chunk: &Chunk) -> u64 {
         let neighbours = u64::from(!chunk.tail && (chunk.core.start < MARGIN || chunk.core.end + MARGIN > PER_DAY));
-        // What has not begun yet is asked for, and empty.
-        let end = if chunk.tail { chunk.core.end } else { chunk.span.end };
-        self.sum(chunk.day, &(chunk.span.start..end)).div_ceil(PAGE).max(1) + neighbours
+        self.sum(chunk.day, &chunk.filled()).div_ceil(PAGE).max(1) + neighbours
     }
 
     /// Keeps how many of `legs` fell into each window.
@@ -186,19 +192,26 @@ mod tests {
 
     #[test]
     fn a_quiet_day_is_one_request_and_its_first_windows_another_with_yesterdays_last() {
-        let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &Density::default(), ROOM);
-        assert_eq!(chunks, [Chunk { day: TODAY, core: 2..40, span: 0..96, tail: true }, Chunk::past(TODAY, 0..2)]);
+        let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &Density::default(), ROOM, true);
+        assert_eq!(
+            chunks,
+            [Chunk { day: TODAY, core: 2..40, span: 0..96, tail: true, along: true }, Chunk::past(TODAY, 0..2)]
+        );
         assert_eq!(chunks[0].queries(TODAY), [(TODAY, 0..96)]);
         assert_eq!(chunks[1].queries(TODAY), [(TODAY, 0..4), (YESTERDAY, 94..96)]);
-        let midnight = plan(&due(0..1, &[]), &Density::default(), ROOM);
-        assert_eq!(midnight, [Chunk { day: TODAY, core: 1..1, span: 0..96, tail: true }], "legs count, calls wait");
+        let midnight = plan(&due(0..1, &[]), &Density::default(), ROOM, true);
+        assert_eq!(
+            midnight,
+            [Chunk { day: TODAY, core: 1..1, span: 0..96, tail: true, along: false }],
+            "legs count, calls wait"
+        );
     }
 
     #[test]
     fn a_busy_day_is_read_in_parts_that_follow_each_other() {
         let mut density = Density::default();
         density.learn_total(TODAY, &(0..96), 96 * 300);
-        let chunks = plan(&due(38..40, &[(YESTERDAY, 90..96), (TODAY, 20..28)]), &density, 10);
+        let chunks = plan(&due(38..40, &[(YESTERDAY, 90..96), (TODAY, 20..28)]), &density, 10, true);
         let parts: Vec<_> = chunks.iter().map(|chunk| (chunk.day, chunk.core.clone(), chunk.span.clone())).collect();
         assert_eq!(
             parts,
@@ -217,7 +230,7 @@ mod tests {
             density.learn_total(TODAY, &(0..96), each * 96);
             for now in 1..96 {
                 let due = due(now - 1..now + 1, &[(YESTERDAY, 5..96), (TODAY, 0..now - 1)]);
-                let chunks = plan(&due, &density, ROOM);
+                let chunks = plan(&due, &density, ROOM, true);
                 for window in due.tail.iter().chain(&due.rest) {
                     let held = chunks.iter().filter(|chunk| chunk.holds(*window)).count();
                     let waits = due.tail.contains(window) && needs_yesterday(window.1);

@@ -19,6 +19,9 @@ use crate::vendors::parse::{self, Text};
 /// How often a list is read before it is left for the next poll.
 const PASSES: u64 = 3;
 
+/// No list is longer: a day of an account as large as the vendor's limits let through has a fifth of that.
+const MOST_PAGES: usize = 200;
+
 /// What the pages of a poll have cost so far.
 #[derive(Debug, Default)]
 pub(super) struct Pages {
@@ -65,6 +68,9 @@ impl Pages {
             let mut this_pass = BTreeSet::new();
             let (mut first, mut last, mut twice, mut size) = (None, None, false, PAGE);
             for number in 1.. {
+                if number > MOST_PAGES {
+                    return Err(Failure::malformed("the list of records does not end"));
+                }
                 self.sent += 1;
                 let request = request(access, day, span, number)?;
                 let Page { rows: page, total } = access.ask(client, lane, Api::V2, &request, Page::decode).await?;
@@ -87,7 +93,7 @@ impl Pages {
                     twice |= !this_pass.insert(identity.clone()) && total.is_none();
                     rows.insert(identity, row);
                 }
-                let done = total.map_or(came < PAGE, |total| number * size >= total);
+                let done = total.map_or(came < PAGE, |total| number as u64 * size >= total);
                 if done && number == 1 {
                     // One answer: nothing could move.
                     return Ok(Seen::Whole);
@@ -123,7 +129,7 @@ impl Page {
     }
 }
 
-fn request(access: &Access, day: Date, span: &Range<u8>, number: u64) -> Result<Request, Failure> {
+fn request(access: &Access, day: Date, span: &Range<u8>, number: usize) -> Result<Request, Failure> {
     let from = day.to_datetime(window_start(span.start));
     let last = if span.end < PER_DAY {
         day.to_datetime(window_start(span.end)).saturating_sub(jiff::Span::new().seconds(1))

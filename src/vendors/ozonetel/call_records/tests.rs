@@ -256,6 +256,34 @@ async fn a_busy_day_is_read_in_parts_and_later_polls_are_cheap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_tail_too_long_to_bring_anything_along_is_read_alone() {
+    // A start on a busy morning, and a burst after a quiet one: in both the empty rest of the day thins the average out.
+    for (count, from, spacing) in [(7650, "2026-11-20T08:00:00", 1), (4200, "2026-11-20T09:46:00", 0)] {
+        let calls = Calls::new(Mutex::new(many(count, from, spacing)));
+        let shared = Arc::clone(&calls);
+        let sent = std::sync::atomic::AtomicU64::new(0);
+        let mut scene = Scene::new(move |asked| {
+            let number = sent.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            assert!(number < 40, "the poll does not end");
+            list(&shared.lock().unwrap(), asked)
+        });
+        let reading = scene.poll("2026-11-20T10:00:00").await.unwrap();
+        assert!(scene.asked().len() <= 11, "one finds out, the others bring rows");
+        assert!(sum(&reading, Family::CampaignOutbound) > 0 && !reading.windows.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_without_end_is_a_failure() {
+    let mut scene = Scene::new(|asked| {
+        let page: u64 = asked.url.query_pairs().find(|(key, _)| key == "pageNo").unwrap().1.parse().unwrap();
+        let rows: Vec<_> = (0..500).map(|n| json!({ "UCID": page * 1000 + n })).collect();
+        json!({"status": "success", "message": "success", "details": rows}).to_string()
+    });
+    assert_eq!(scene.poll("2026-11-20T10:00:00").await.unwrap_err().reason, Reason::Malformed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn legs_of_one_call_are_one_call_over_windows_and_midnight() {
     let queue =
         json!({"CallID": "5", "Type": "Inbound", "Status": "Unanswered", "AgentID": "", "TalkTime": "00:00:00"});
