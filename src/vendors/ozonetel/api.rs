@@ -82,14 +82,18 @@ impl Access {
         let Some(token) = self.token.as_ref().filter(|_| api == Api::V2) else {
             return client.ask(lane, request, decode).await;
         };
-        let first = token.get(client, self, None).await?;
-        match client.ask(lane, &bearing(request, &first)?, &decode).await {
-            Err(failure) if failure.reason == Reason::Auth => {
-                let next = token.get(client, self, Some(&first)).await?;
-                client.ask(lane, &bearing(request, &next)?, decode).await
-            }
-            asked => asked,
+        let first = token.get(client, self).await?;
+        let is_refused = |asked: &Result<T, Failure>| matches!(asked, Err(failure) if failure.reason == Reason::Auth);
+        let asked = client.ask(lane, &bearing(request, &first)?, &decode).await;
+        if !is_refused(&asked) {
+            return asked;
         }
+        let Some(next) = token.replace(client, self, &first).await? else { return asked };
+        let asked = client.ask(lane, &bearing(request, &next)?, decode).await;
+        if is_refused(&asked) {
+            token.note_refused_fresh().await;
+        }
+        asked
     }
 
     pub(super) fn url(&self, path: &str) -> Url {

@@ -1,6 +1,7 @@
 //! The account's token, where its authentication is set so. A new one kills the one before, so all reports of the account
-//! share one; it lives for an hour and is replaced a little earlier, or once when the vendor refuses it. The vendor makes
-//! ten an hour: whoever needs more is not this program alone, and waits.
+//! share one; it lives for an hour and is replaced a little earlier, or once when the vendor refuses it. Where it refuses a
+//! fresh one too the token is not what is wrong, and no other is made for a while. The vendor makes ten an hour: whoever
+//! needs more is not this program alone, and waits.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -24,6 +25,10 @@ pub(super) const LIMIT: RateLimit = RateLimit { count: 10, per: Duration::from_h
 /// So many are made in this time: a minute more than the vendor's, as the way there is uneven.
 const PERIOD: Duration = Duration::from_mins(61);
 
+/// After a fresh token was refused none is made in place of a refused one for so long: with those that grow old it stays
+/// below ten an hour.
+const PATIENCE: Duration = Duration::from_mins(10);
+
 /// The account's token.
 #[derive(Debug)]
 pub(super) struct Token {
@@ -37,6 +42,8 @@ pub(super) struct Token {
 struct State {
     current: Option<(SecretString, Instant)>,
     made: VecDeque<Instant>,
+    /// When a token was refused that had just been made in place of another.
+    refused_fresh: Option<Instant>,
 }
 
 impl Token {
@@ -44,21 +51,43 @@ impl Token {
         Self { lane, limited, state: Mutex::default() }
     }
 
-    /// The present token, made if there is none, if it grows old, or if it is the one that was refused. Reports that wait
-    /// here for another's get that one.
-    pub(super) async fn get(
+    /// The present token, made if there is none or if it grows old.
+    pub(super) async fn get(&self, client: &Client, access: &Access) -> Result<SecretString, Failure> {
+        self.current(&mut *self.state.lock().await, client, access, None).await
+    }
+
+    /// The one in place of a refused one; none while that would not help. Reports that wait here for another's get that one.
+    pub(super) async fn replace(
         &self,
+        client: &Client,
+        access: &Access,
+        refused: &SecretString,
+    ) -> Result<Option<SecretString>, Failure> {
+        let mut state = self.state.lock().await;
+        let is_current = state.current.as_ref().is_some_and(|(token, _)| is_same(token, refused));
+        if is_current && state.refused_fresh.is_some_and(|at| at.elapsed() < PATIENCE) {
+            return Ok(None);
+        }
+        self.current(&mut state, client, access, Some(refused)).await.map(Some)
+    }
+
+    /// Keeps that a token was refused that stood in place of another.
+    pub(super) async fn note_refused_fresh(&self) {
+        self.state.lock().await.refused_fresh = Some(Instant::now());
+    }
+
+    async fn current(
+        &self,
+        state: &mut State,
         client: &Client,
         access: &Access,
         refused: Option<&SecretString>,
     ) -> Result<SecretString, Failure> {
-        let mut state = self.state.lock().await;
         let now = Instant::now();
-        let refused = refused.map(ExposeSecret::expose_secret);
         let current = state
             .current
             .as_ref()
-            .filter(|(token, made)| now.duration_since(*made) < LIFE && refused != Some(token.expose_secret()));
+            .filter(|(token, made)| now.duration_since(*made) < LIFE && !refused.is_some_and(|no| is_same(token, no)));
         if let Some((token, _)) = current {
             return Ok(token.clone());
         }
@@ -72,9 +101,26 @@ impl Token {
             ));
         }
         state.made.push_back(now);
-        let token: SecretString = client.ask(&self.lane, &request(access)?, decode).await?.into();
+        let asked = client.ask(&self.lane, &request(access)?, decode).await;
+        if asked.as_ref().is_err_and(never_arrived) {
+            state.made.pop_back();
+        }
+        let token: SecretString = asked?.into();
         state.current = Some((token.clone(), now));
         Ok(token)
+    }
+}
+
+fn is_same(one: &SecretString, other: &SecretString) -> bool {
+    one.expose_secret() == other.expose_secret()
+}
+
+/// Whether the vendor made no token for sure, or says so itself with a status of its own trouble.
+fn never_arrived(failure: &Failure) -> bool {
+    match failure.reason {
+        Reason::Network | Reason::Tls => true,
+        Reason::Unavailable => failure.status.is_some_and(|status| status >= 500),
+        _ => false,
     }
 }
 
@@ -172,21 +218,62 @@ mod tests {
         assert_eq!(vendor.asked().len(), 3, "refused, replaced, answered");
     }
 
+    fn made(vendor: &Vendor) -> usize {
+        vendor.asked().iter().filter(|asked| asked.url.path().ends_with("generateToken")).count()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn no_more_than_ten_tokens_are_made_in_an_hour() {
+        let (vendor, count, killed) = vendor();
+        let access = with_token(&vendor);
+        let mut reasons = Vec::new();
+        for _ in 0..20 {
+            reasons.push(ask(&vendor, &access).await);
+            // Each is good until another program makes one.
+            *killed.lock().unwrap() = format!("Bearer t{}", count.load(Ordering::SeqCst));
+        }
+        assert_eq!((made(&vendor), reasons[0], reasons[9]), (10, Ok(()), Ok(())));
+        assert_eq!((reasons[10], reasons[19]), (Err(Reason::RateLimited), Err(Reason::RateLimited)));
+        tokio::time::advance(Duration::from_mins(61)).await;
+        assert_eq!(ask(&vendor, &access).await, Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_is_refused_for_ever_goes_on_saying_so() {
         let vendor = Vendor::new(|asked: &Asked| {
             let token = asked.url.path().ends_with("generateToken");
             if token { answer(200, r#"{"token":"t"}"#) } else { answer(401, r#"{"message":"Token Expired"}"#) }
         });
         let access = with_token(&vendor);
-        let mut reasons = Vec::new();
-        for _ in 0..20 {
-            reasons.push(ask(&vendor, &access).await);
+        for _ in 0..120 {
+            assert_eq!(ask(&vendor, &access).await, Err(Reason::Auth));
+            tokio::time::advance(Duration::from_mins(1)).await;
         }
-        let made = vendor.asked().iter().filter(|asked| asked.url.path().ends_with("generateToken")).count();
-        assert_eq!((made, reasons[0], reasons[19]), (10, Err(Reason::Auth), Err(Reason::RateLimited)));
-        tokio::time::advance(Duration::from_mins(61)).await;
-        assert_eq!(ask(&vendor, &access).await, Err(Reason::Auth));
+        let made = made(&vendor);
+        assert!((10..20).contains(&made), "{made} in two hours");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_outage_uses_up_no_token() {
+        let good = Arc::new(AtomicU64::new(0));
+        let shared = Arc::clone(&good);
+        let vendor = Vendor::new(move |asked: &Asked| match shared.load(Ordering::SeqCst) {
+            0 => answer(503, "<html>"),
+            _ if asked.url.path().ends_with("generateToken") => answer(200, r#"{"token":"t"}"#),
+            _ => answer(200, r#"{"status":"success","message":"success","details":[]}"#),
+        });
+        let access = with_token(&vendor);
+        for _ in 0..30 {
+            assert_eq!(ask(&vendor, &access).await, Err(Reason::Unavailable));
+        }
+        good.store(1, Ordering::SeqCst);
+        assert_eq!(ask(&vendor, &access).await, Ok(()));
+        // Nobody knows whether these arrived.
+        let lost = |reason| never_arrived(&Failure::new(reason, "test"));
+        assert_eq!(
+            [Reason::Network, Reason::Tls, Reason::Timeout, Reason::Malformed].map(lost),
+            [true, true, false, false]
+        );
     }
 
     #[test]
