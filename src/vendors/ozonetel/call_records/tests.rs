@@ -210,9 +210,25 @@ async fn a_row_that_slips_through_a_gap_is_found_by_reading_again() {
         list(&calls, asked)
     });
     let reading = scene.poll("2026-11-20T10:00:00").await.unwrap();
-    assert_eq!(scene.asked().len(), 6, "three pages, and three more");
-    assert_eq!(sum(&reading, Family::AgentOutbound), 1100);
-    assert!(!reading.windows.is_empty());
+    assert_eq!(scene.asked().len(), 9, "three pages, and twice more, as one is gone for good");
+    assert_eq!((sum(&reading, Family::AgentOutbound), reading.windows.len()), (1100, 0));
+    assert!(!scene.poll("2026-11-20T10:05:00").await.unwrap().windows.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_has_shrunk_to_a_page_meanwhile_was_not_seen_whole() {
+    let calls = Calls::new(Mutex::new(many(1100, "2026-11-19T12:00:00", 3)));
+    let shared = Arc::clone(&calls);
+    let mut scene = Scene::new(move |asked| {
+        let mut calls = shared.lock().unwrap();
+        // While the second page is asked for the vendor takes the day away, but for a little.
+        if asked.url.query().is_some_and(|query| query.contains("pageNo=2")) {
+            calls.truncate(50);
+        }
+        list(&calls, asked)
+    });
+    let reading = scene.poll("2026-11-19T23:59:50").await.unwrap();
+    assert_eq!((reading.windows.len(), sum(&reading, Family::CampaignOutbound)), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
