@@ -33,6 +33,9 @@ pub(super) enum Envelope {
     Success(Map<String, Value>),
 }
 
+/// Where the rows should be there is something else.
+pub(super) const NO_LIST: Failure = Failure::malformed("the answer holds no list of records");
+
 // === impl Access ===
 
 impl Access {
@@ -129,7 +132,7 @@ pub(super) fn open(answer: &Answer) -> Result<Envelope, Failure> {
             return Err(failure);
         }
     }
-    let success = text("status").is_some_and(|status| status.trim().eq_ignore_ascii_case("success"));
+    let success = envelope.get("status").is_some_and(says_success);
     match answer.status {
         200..=299 if success => Ok(Envelope::Success(envelope)),
         200..=299 if envelope.contains_key("status") => {
@@ -137,6 +140,22 @@ pub(super) fn open(answer: &Answer) -> Result<Envelope, Failure> {
         }
         status => Err(Failure::from_status(status)),
     }
+}
+
+/// The rows of a v2 list. How the vendor writes that there are none is not known: an empty list, null, an empty text and no
+/// such key at all are taken for it, but where the message says anything else than that all went well.
+pub(super) fn rows(envelope: &mut Map<String, Value>) -> Result<Vec<Value>, Failure> {
+    let is_empty = |value: &Value| value.is_null() || value.as_str().is_some_and(|text| text.trim().is_empty());
+    let went_well = envelope.get("message").is_none_or(|message| is_empty(message) || says_success(message));
+    match envelope.remove("details") {
+        Some(Value::Array(rows)) => Ok(rows),
+        details if details.as_ref().is_none_or(is_empty) && went_well => Ok(Vec::new()),
+        _ => Err(NO_LIST),
+    }
+}
+
+fn says_success(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim().eq_ignore_ascii_case("success"))
 }
 
 /// What a text of the vendor's means. Texts come in several spellings and some end in a value.

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::Api;
-use super::api::{Envelope, open};
+use super::api::{Envelope, NO_LIST, open, rows};
 use crate::amount::Amount;
 use crate::catalogue::Family;
 use crate::client::Answer;
@@ -105,8 +105,8 @@ struct RowV2 {
 
 /// A row of either generation.
 trait Row: DeserializeOwned {
-    /// Where the rows are.
-    const KEY: &str;
+    /// Takes the rows out of the envelope.
+    fn rows(envelope: &mut Map<String, Value>) -> Result<Vec<Value>, Failure>;
     fn is_open(&self) -> bool;
     /// The leg; none if the row cannot be true.
     fn leg(&self) -> Option<Leg>;
@@ -125,9 +125,7 @@ impl Record {
     }
 
     fn read<R: Row>(mut envelope: Map<String, Value>) -> Result<Self, Failure> {
-        let Some(Value::Array(rows)) = envelope.remove(R::KEY) else {
-            return Err(Failure::malformed("the answer holds no list of records"));
-        };
+        let rows = R::rows(&mut envelope)?;
         if rows.is_empty() {
             return Ok(Self::NoData);
         }
@@ -246,7 +244,10 @@ impl std::fmt::Debug for Leg {
 // === impl RowV1 ===
 
 impl Row for RowV1 {
-    const KEY: &str = "message";
+    fn rows(envelope: &mut Map<String, Value>) -> Result<Vec<Value>, Failure> {
+        // No data is a documented text here, and nothing else.
+        if let Some(Value::Array(rows)) = envelope.remove("message") { Ok(rows) } else { Err(NO_LIST) }
+    }
 
     fn is_open(&self) -> bool {
         !self.call_completed.as_str().trim().eq_ignore_ascii_case("TRUE")
@@ -281,7 +282,9 @@ impl Row for RowV1 {
 // === impl RowV2 ===
 
 impl Row for RowV2 {
-    const KEY: &str = "details";
+    fn rows(envelope: &mut Map<String, Value>) -> Result<Vec<Value>, Failure> {
+        rows(envelope)
+    }
 
     fn is_open(&self) -> bool {
         is_nothing(self.end_time.as_str())

@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use serde_json::{Map, Value};
 
 use super::super::Api;
-use super::super::api::{Access, Envelope, open};
+use super::super::api::{Access, Envelope, open, rows};
 use super::chunk::PAGE;
 use crate::client::{Answer, Client, Lane, Request};
 use crate::failure::Failure;
@@ -125,10 +125,7 @@ impl Page {
         };
         let total = envelope.remove("totalCount").and_then(|total| serde_json::from_value::<Text>(total).ok());
         let total = total.and_then(|total| parse::count(total.as_str()).value()?.as_whole());
-        match envelope.remove("details") {
-            Some(Value::Array(rows)) => Ok(Self { rows, total }),
-            _ => Err(Failure::malformed("the answer holds no list of records")),
-        }
+        Ok(Self { rows: rows(&mut envelope)?, total })
     }
 }
 

@@ -365,6 +365,9 @@ async fn older_than_the_vendor_keeps_and_no_data_are_empty_lists() {
     for body in [
         r#"{"status":"success","message":"success","details":[],"totalCount":"0"}"#,
         r#"{"status":"success","message":"success","details":[]}"#,
+        r#"{"status":"success","message":"success","details":null,"totalCount":null}"#,
+        r#"{"status":"success","message":"success","details":""}"#,
+        r#"{"status":"success","message":"success"}"#,
         r#"{"status":"error","message":"No Data Found"}"#,
     ] {
         let mut scene = Scene::new(move |_| body.to_owned());

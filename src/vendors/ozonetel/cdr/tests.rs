@@ -200,12 +200,18 @@ fn no_data_is_a_text_or_an_empty_list() {
         (r#"{"status":"success","message":[]}"#, Api::V1),
         (r#"{"status":"success","message":"success","details":[]}"#, Api::V2),
         (r#"{"status":"success","message":"No Data Found","details":null}"#, Api::V2),
+        // How the new API writes it is not known.
+        (r#"{"status":"success","message":"success","details":null}"#, Api::V2),
+        (r#"{"status":"success","message":"success","details":""}"#, Api::V2),
+        (r#"{"status":"success","message":"success"}"#, Api::V2),
     ] {
         assert!(matches!(Record::decode(&answer(200, body), api), Ok(Record::NoData)), "{body}");
     }
     for (body, api) in [
         (r#"{"status":"success","message":"fine"}"#, Api::V1),
-        (r#"{"status":"success","message":"success"}"#, Api::V2),
+        (r#"{"status":"success","message":"success"}"#, Api::V1),
+        (r#"{"status":"success","message":"please try later"}"#, Api::V2),
+        (r#"{"status":"success","message":"success","details":"later"}"#, Api::V2),
         (r#"{"status":"success","details":{}}"#, Api::V2),
     ] {
         let failed = Record::decode(&answer(200, body), api).map_err(|failure| failure.reason);
