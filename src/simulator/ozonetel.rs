@@ -230,10 +230,15 @@ fn day(at: i64) -> i64 {
     (at + IST).div_euclid(DAY)
 }
 
-/// Whether a call can be read at `now`: ended, at most fifteen days old, and not yesterday's while those are moved.
+/// Whether a call can be read at `now`: ended, and kept.
 fn readable(call: &Call, now: i64) -> bool {
+    call.end() <= now && kept(call, now)
+}
+
+/// Whether its legs can be listed at `now`: at most fifteen days old, and not yesterday's while those are moved.
+fn kept(call: &Call, now: i64) -> bool {
     let age = day(now) - day(call.start);
-    call.end() <= now && (0..=KEPT_DAYS).contains(&age) && !moving(call.start, now)
+    (0..=KEPT_DAYS).contains(&age) && !moving(call.start, now)
 }
 
 /// Whether `at` lies on yesterday, and yesterday is on its way to the historical store.

@@ -74,7 +74,8 @@ fn count(sheet: &mut Sheet, agent: &Agent, calls: &[Call], now: i64) {
         let (inbound, answered) = (call.direction == Direction::In, u64::from(call.answered));
         if inbound {
             add(sheet, "campaign_answered_calls_total", &labels, answered);
-            add(sheet, "campaign_unanswered_calls_total", &labels, 1 - answered);
+            // For a minute another leg might still come.
+            add(sheet, "campaign_unanswered_calls_total", &labels, u64::from(!call.answered && call.end() + 60 <= now));
         } else {
             add(sheet, "campaign_outbound_calls_total", &labels, 1);
             add(sheet, "campaign_outbound_connected_calls_total", &labels, answered);

@@ -160,6 +160,10 @@ fn count_calls(sheet: &mut Sheet, agent: &Agent, calls: &[Call], now: i64) {
         for call in calls {
             let (_, campaign) = campaigns[usize::from(call.line)];
             let labels = format!("vendor=\"ozonetel\",account=\"a\",campaign=\"{campaign}\"");
+            // An agent's leg might still come.
+            if call.direction == Direction::In && !call.answered && call.end() + 60 > now {
+                continue;
+            }
             let kind = match (call.direction, call.answered) {
                 (Direction::In, true) => "campaign_answered_calls_total",
                 (Direction::In, false) => "campaign_unanswered_calls_total",

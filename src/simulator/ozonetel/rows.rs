@@ -86,14 +86,16 @@ pub(super) struct Listed {
     place: u64,
 }
 
-/// The legs of all calls that can be read and started from `first` to `last`, newest first.
+/// The legs of all calls that can be read and started from `first` to `last`, newest first. A call comes with its end, but
+/// for the queue, which comes once the caller has left it.
 pub(super) fn listed(world: &World, first: i64, last: i64, now: i64) -> Vec<Listed> {
     // A call's legs begin within this much of its start.
     const LONGEST: i64 = 2 * 3600;
     let calls = world.truth.calls(Vendor::Ozonetel, &(first - LONGEST..last + 1));
     let mut rows = Vec::new();
-    for call in calls.into_iter().filter(|call| super::readable(call, now)) {
-        let legs = (1..).zip(legs(&call)).filter(|(_, leg)| (first..=last).contains(&leg.start));
+    for call in calls.into_iter().filter(|call| super::kept(call, now)) {
+        let listed = |leg: &Leg| call.end() <= now || !leg.dial && leg.end <= now;
+        let legs = (1..).zip(legs(&call)).filter(|(_, leg)| (first..=last).contains(&leg.start) && listed(leg));
         rows.extend(legs.map(|(place, leg)| Listed { start: leg.start, call, place }));
     }
     rows.sort_by_key(|row| std::cmp::Reverse((row.start, row.call.agent, row.place)));

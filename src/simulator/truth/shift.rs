@@ -11,6 +11,8 @@ const JITTER: u64 = 20 * 60;
 pub const DAY: i64 = 86_400;
 /// India has had one offset all through; Ozonetel counts in it everywhere.
 pub const IST: i64 = 5 * 3600 + 1800;
+/// A wait in a queue that nobody forgets, in seconds.
+const LONG_WAIT: u16 = 50 * 60;
 /// Waiting between two calls, in percent of the shortest, by UTC hour: two waves a day, and never nothing.
 const CALM: [u64; 24] = [
     190, 200, 180, 150, 130, 110, 100, 100, 110, 120, 130, 120, 110, 100, 100, 110, 120, 130, 140, 150, 160, 170, 180,
@@ -189,6 +191,10 @@ impl Iterator for Shift {
             call.line += 2;
             if rng.percent(35) {
                 call.queue = small(3 + rng.below(40));
+                // Now and then somebody holds the line for most of an hour.
+                if self.number % 53 == 20 {
+                    call.queue += LONG_WAIT;
+                }
             }
             if answered && rng.percent(20) {
                 call.missed = small(8 + rng.below(12));

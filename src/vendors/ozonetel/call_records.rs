@@ -15,10 +15,17 @@
 //! **Why every call counts once.** A call is a bucket by its `CallID`, and belongs to the campaign of its first leg. Only
 //! who knows all its legs can say which that is, and whether one was answered. So a request reaches [`chunk::MARGIN`]
 //! windows beyond those that it is for, into the neighbouring day too, and only calls with a leg in the inner windows are
-//! counted. Legs of one call that begin further apart than that may count as two calls if their campaigns differ. The
-//! first windows of a day wait for 03:00 with their calls, as their first legs may stand on yesterday. While pages are read
+//! counted. That is widened, and the chunk read again before anything of it counts, in two cases: a caller waited to beyond its
+//! end, as an agent's leg begins where the queue's ends; or somebody waited longer than it reaches back, up to two hours, so
+//! that an agent's leg is not taken for the whole of a call that began long before. Of today nothing is said of a call without
+//! an answered leg until its last leg has been over for a minute, and half an hour where a queue handed the caller on.
+//! The first windows of a day wait for 03:00 with their calls, as their first legs may stand on yesterday. While pages are read
 //! a call may come of which one leg belongs on a page that was read before: where the list has grown, calls that are seen
 //! for the first time wait for the next look, and their windows with them.
+//!
+//! **What remains.** A leg that begins more than half an hour after the start of a talk before it may be seen without that: it
+//! counts as a call of its own where the campaigns differ, and as unanswered if it is. The same holds for the first long wait
+//! of a day on a busy account, as far as the time to answer goes, and for waits of more than an hour and a half.
 
 mod chunk;
 mod pages;
@@ -26,7 +33,8 @@ mod pages;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures_util::future::BoxFuture;
-use jiff::civil::Date;
+use jiff::SignedDuration;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use super::INTERVAL;
@@ -36,7 +44,7 @@ use super::queue::{Pace, READY_HOUR, ready_hour};
 use crate::client::{Client, Lane};
 use crate::failure::Failure;
 use crate::ledger::calendar::day_of;
-use crate::ledger::windows::{DueWindows, Window};
+use crate::ledger::windows::DueWindows;
 use crate::reading::{CallId, Reading};
 use crate::settings::{RateLimit, ReportSettings, report_config};
 use crate::vendors::{Poll, Report};
@@ -92,13 +100,13 @@ impl CallRecords {
         &mut self,
         client: &Client,
         chunk: &Chunk,
-        today: Date,
+        now: DateTime,
         pages: &mut Pages,
         reading: &mut Reading,
     ) -> Result<Found, Failure> {
         let (mut whole, mut grown) = (true, false);
         let mut rows = BTreeMap::new();
-        for (day, span) in chunk.queries(today) {
+        for (day, span) in chunk.queries(now.date()) {
             let most = (day == chunk.day && chunk.may_split()).then_some(chunk::MOST_ROWS);
             match pages.read(&self.access, client, &self.lane, day, &span, most, &mut rows).await? {
                 Seen::Whole => {}
@@ -111,6 +119,13 @@ impl CallRecords {
             }
         }
         let listed = bulk::assemble(rows.into_values());
+        // Nobody knows what came of a call where its legs reach beyond what was asked for.
+        let inner: Vec<_> = listed.calls().filter(|call| chunk.is_inner(&call.windows)).collect();
+        self.density.learn_wait(chunk.day, inner.iter().map(|call| call.wait).max().unwrap_or_default());
+        let last_end = inner.iter().filter_map(|call| call.unanswered).map(|(end, _)| end).max();
+        if let Some(wider) = chunk.widened(last_end, self.density.back()) {
+            return Ok(Found::TooNarrow(wider));
+        }
         reading.rejected += listed.rejected;
         reading.rows += listed.legs();
         if listed.legs() == 0 && listed.rejected > 0 {
@@ -118,13 +133,19 @@ impl CallRecords {
         }
         // Of a call of which a leg may have slipped through nothing is said, and its windows are read again.
         let (waiting, mut unsure) = (&mut self.waiting, BTreeSet::new());
-        let may_count = |id: &CallId, windows: &[Window]| {
-            let inner = windows.iter().any(|window| chunk.holds(*window));
+        let may_count = |id: &CallId, call: &bulk::Seen| {
+            let inner = chunk.is_inner(&call.windows);
             let first_seen = grown && inner && waiting.insert((chunk.day, id.clone()));
-            if first_seen {
-                unsure.extend(windows.iter().copied());
+            // An agent's leg may not be listed yet; on a past day all is.
+            let patience = |handed_on| if handed_on { HANDED_ON } else { LISTED_BY };
+            let undecided = call
+                .unanswered
+                .filter(|(end, handed_on)| chunk.day == now.date() && end.saturating_add(patience(*handed_on)) > now);
+            // Who was handed on is looked for when his window has aged.
+            if first_seen || inner && undecided.is_some_and(|(_, handed_on)| !handed_on) {
+                unsure.extend(call.windows.iter().copied());
             }
-            whole && inner && !first_seen
+            whole && inner && !first_seen && undecided.is_none()
         };
         bulk::count(&listed, may_count, reading);
         if whole {
@@ -142,6 +163,8 @@ impl CallRecords {
 #[derive(Debug, PartialEq)]
 enum Found {
     Read,
+    /// Nothing counts yet: some calls have legs beyond it, and this one has them all.
+    TooNarrow(Chunk),
     /// Rows came and went while the pages were read: what was seen counts, the windows are read again.
     Shifting,
     /// Better read in parts.
@@ -153,7 +176,7 @@ enum Found {
 impl Report for CallRecords {
     fn poll<'a>(&'a mut self, poll: Poll<'a>) -> BoxFuture<'a, Result<Reading, Failure>> {
         Box::pin(async move {
-            let (due, today) = (self.due(&poll), day_of(poll.now, &self.zone));
+            let (due, now) = (self.due(&poll), self.zone.to_datetime(poll.now));
             // One is left for what comes between.
             let room = self.pace.requests.saturating_sub(1).max(1);
             let closed = poll.calls.windows.closed_through;
@@ -168,9 +191,10 @@ impl Report for CallRecords {
                 if !chunk.tail && others > 0 && pages.sent + self.density.pages(&chunk) > room {
                     break;
                 }
-                match self.read(poll.client, &chunk, today, &mut pages, &mut reading).await {
+                match self.read(poll.client, &chunk, now, &mut pages, &mut reading).await {
                     Ok(Found::Read | Found::Shifting) if chunk.tail => self.begun = true,
                     Ok(Found::Read | Found::Shifting) => others += 1,
+                    Ok(Found::TooNarrow(wider)) => queue.push_front(wider),
                     // Once at most: a tail that brings nothing along is read however long it is.
                     Ok(Found::TooMuch) if chunk.tail => {
                         queue = chunk::plan(&due, &self.density, room, false).into();
@@ -204,6 +228,10 @@ impl Report for CallRecords {
     }
 }
 
+/// So long after its end a leg, and the next one of its call, is listed for sure.
+const LISTED_BY: SignedDuration = SignedDuration::from_mins(1);
+/// The same where the caller left a queue and nobody hung up: he talks to somebody, and that leg may come with its end.
+const HANDED_ON: SignedDuration = SignedDuration::from_mins(30);
 /// After so many failures the next poll tries the others.
 const MOST_FAILURES: usize = 3;
 

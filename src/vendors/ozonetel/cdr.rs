@@ -42,6 +42,7 @@ pub(super) struct Leg {
     /// The local day on which it started.
     pub(super) day: Date,
     start: DateTime,
+    end: DateTime,
     agent: Option<Entity>,
     agent_name: String,
     campaign: Option<Entity>,
@@ -54,6 +55,8 @@ pub(super) struct Leg {
     handle: Option<Amount>,
     /// From the start of the leg; v1 does not say.
     pickup: Option<DateTime>,
+    /// Whether the vendor says who hung up: else the call may have gone on somewhere.
+    hung_up: bool,
 }
 
 /// A row of CallBacks.php. Times are whole; `Duration` is the talk, `CallDuration` the leg.
@@ -101,6 +104,7 @@ struct RowV2 {
     agent_id: Text,
     agent_name: Text,
     status: Text,
+    hangup_by: Text,
 }
 
 /// A row of either generation.
@@ -225,6 +229,11 @@ impl Leg {
 }
 
 impl Leg {
+    /// Whether it is a caller's wait for an agent.
+    fn is_queue(&self) -> bool {
+        self.inbound && self.agent.is_none() && !self.answered
+    }
+
     /// Who the agent is; the vendor's number stands in other reports, here the key is all there is.
     fn name(&self, agent: &Entity, reading: &mut Reading) {
         let Some((_, key)) = agent.label() else { return };
@@ -256,7 +265,7 @@ impl Row for RowV1 {
     fn leg(&self) -> Option<Leg> {
         let call = id(&self.monitor_ucid)?;
         let start = DateTime::strptime("%Y-%m-%d %H:%M:%S", self.start_time.as_str().trim()).ok()?;
-        believable(&self.call_duration)?;
+        let length = believable(&self.call_duration)?;
         // The rows of a call share its id; what tells them apart is when they began, and for whom.
         let parts = [call, self.start_time.as_str().trim(), self.agent_id.as_str().trim(), self.dialed_number.as_str()];
         Some(Leg {
@@ -264,6 +273,7 @@ impl Row for RowV1 {
             id: CallId::new(parts.join("|")),
             day: start.date(),
             start,
+            end: after(start, length.unwrap_or_default()),
             agent: Entity::agent(self.agent_id.as_str()),
             agent_name: self.agent_name.as_str().trim().to_owned(),
             campaign: Entity::campaign(self.campaign_name.as_str()),
@@ -275,6 +285,7 @@ impl Row for RowV1 {
             after_call_work: None,
             handle: None,
             pickup: None,
+            hung_up: true,
         })
     }
 }
@@ -293,14 +304,14 @@ impl Row for RowV2 {
     fn leg(&self) -> Option<Leg> {
         let day = Date::strptime("%Y-%m-%d", self.call_date.as_str().trim()).ok()?;
         let start = day.to_datetime(time(&self.start_time)?);
-        time(&self.end_time)?;
-        believable(&self.duration)?;
+        let end = time(&self.end_time)?;
+        let length = believable(&self.duration)?;
         let talk = believable(&self.talk_time)?;
         let ring = believable(&self.time_to_answer)?;
         let hold = believable(&self.hold_duration)?;
         let after_call_work = believable(&self.wrapup_duration)?;
         let pickup = if is_nothing(self.pickup_time.as_str()) {
-            ring.and_then(|ring| start.checked_add(std::time::Duration::from_secs_f64(ring.as_f64())).ok())
+            ring.map(|ring| after(start, ring))
         } else {
             Some(at_or_after(start, time(&self.pickup_time)?))
         };
@@ -309,6 +320,7 @@ impl Row for RowV2 {
             id: CallId::new(id(&self.ucid)?),
             day,
             start,
+            end: length.map_or_else(|| at_or_after(start, end), |length| after(start, length)),
             agent: Entity::agent(self.agent_id.as_str()),
             agent_name: self.agent_name.as_str().trim().to_owned(),
             campaign: Entity::campaign(self.campaign_name.as_str()),
@@ -320,6 +332,7 @@ impl Row for RowV2 {
             after_call_work,
             handle: talk.map(|talk| talk + hold.unwrap_or_default() + after_call_work.unwrap_or_default()),
             pickup,
+            hung_up: !is_nothing(self.hangup_by.as_str()),
         })
     }
 }
@@ -350,6 +363,10 @@ fn is_answered(text: &Text) -> bool {
 
 fn time(text: &Text) -> Option<Time> {
     Time::strptime("%H:%M:%S", text.as_str().trim()).ok()
+}
+
+fn after(start: DateTime, length: Amount) -> DateTime {
+    start.saturating_add(std::time::Duration::from_secs_f64(length.as_f64()))
 }
 
 /// The first moment with this time of day that is not before `start`: a call may cross midnight.

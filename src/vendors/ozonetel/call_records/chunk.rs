@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use jiff::civil::{Date, Time};
+use jiff::civil::{Date, DateTime, Time};
 
-use crate::ledger::windows::{DueWindows, PER_DAY, Window, window_at};
+use crate::ledger::windows::{DueWindows, MINUTES, PER_DAY, Window, window_at};
 
-/// A request reaches so many windows beyond those that it is for: legs of one call begin within that.
+/// A request reaches at least so many windows beyond those that it is for: legs of most calls begin within that.
 pub(super) const MARGIN: u8 = 2;
+/// It reaches back further where callers wait long, but not more than this.
+const MOST_BACK: u8 = 8;
 /// Rows that a chunk is made for, margins aside.
 const ROWS: u64 = 2000;
 /// More rows than this are better read in parts.
@@ -30,6 +32,9 @@ pub(super) struct Chunk {
     pub(super) tail: bool,
     /// Whether more is read along than is due.
     along: bool,
+    /// Windows that are asked for before and after the core.
+    back: u8,
+    ahead: u8,
 }
 
 /// How many rows windows had when they were last read.
@@ -38,6 +43,8 @@ pub(super) struct Density {
     rows: BTreeMap<Window, u64>,
     /// Of windows that were not read yet.
     guess: u64,
+    /// The longest wait in a queue of each day, in windows.
+    waits: BTreeMap<Date, u8>,
 }
 
 /// Whether calls with a leg in this window may have begun on the day before.
@@ -49,14 +56,21 @@ pub(super) fn needs_yesterday(place: u8) -> bool {
 /// may bring more than is due.
 pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, along: bool) -> Vec<Chunk> {
     let mut chunks = Vec::new();
-    let tail = due.tail.first().zip(due.tail.last()).map(|(first, last)| Chunk::tail(first.0, first.1..last.1 + 1));
+    let tail = due
+        .tail
+        .first()
+        .zip(due.tail.last())
+        .map(|(first, last)| Chunk::tail(first.0, first.1..last.1 + 1).wider(density.back(), MARGIN));
     if let Some(tail) = tail {
         chunks.push(if along { tail.extended(density) } else { tail });
     }
     let tail = chunks.first().cloned();
     let room = requests.saturating_sub(tail.as_ref().map_or(0, |tail| density.pages(tail))).max(1);
-    let fits = |day, core: Range<u8>| density.sum(day, &core) <= ROWS && density.pages(&Chunk::past(day, core)) <= room;
+    let fits = |day, core: Range<u8>| {
+        density.sum(day, &core) <= ROWS && density.pages(&Chunk::past(day, core).wider(density.back(), MARGIN)) <= room
+    };
     let rest = due.rest.iter().filter(|window| !tail.as_ref().is_some_and(|tail| tail.holds(**window)));
+    let past = |(day, core)| Chunk::past(day, core).wider(density.back(), MARGIN);
     let mut group: Option<(Date, Range<u8>)> = None;
     for (day, place) in rest.copied() {
         match &mut group {
@@ -64,12 +78,12 @@ pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, along: bo
                 core.end = place + 1;
             }
             _ => {
-                chunks.extend(group.take().map(|(day, core)| Chunk::past(day, core)));
+                chunks.extend(group.take().map(past));
                 group = Some((day, place..place + 1));
             }
         }
     }
-    chunks.extend(group.map(|(day, core)| Chunk::past(day, core)));
+    chunks.extend(group.map(past));
     chunks
 }
 
@@ -77,22 +91,45 @@ pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, along: bo
 
 impl Chunk {
     fn tail(day: Date, core: Range<u8>) -> Self {
-        // To the end of the day: the vendor's clock may be ahead.
-        Self { day, span: core.start.saturating_sub(MARGIN)..PER_DAY, core, tail: true, along: false }
+        let chunk = Self { day, span: core.clone(), core, tail: true, along: false, back: 0, ahead: 0 };
+        chunk.wider(MARGIN, MARGIN)
     }
 
     fn past(day: Date, core: Range<u8>) -> Self {
-        let span = core.start.saturating_sub(MARGIN)..(core.end + MARGIN).min(PER_DAY);
-        Self { day, core, span, tail: false, along: false }
+        let chunk = Self { day, span: core.clone(), core, tail: false, along: false, back: 0, ahead: 0 };
+        chunk.wider(MARGIN, MARGIN)
+    }
+
+    /// With so much asked for beyond the core. The tail goes to the end of the day: the vendor's clock may be ahead.
+    fn wider(self, back: u8, ahead: u8) -> Self {
+        let end = if self.tail { PER_DAY } else { self.core.end.saturating_add(ahead).min(PER_DAY) };
+        Self { span: self.core.start.saturating_sub(back)..end, back, ahead, ..self }
+    }
+
+    /// How the chunk must be widened so that calls that ended then, or began to wait so much earlier, are seen whole; none if
+    /// they are.
+    pub(super) fn widened(&self, last_end: Option<DateTime>, back: u8) -> Option<Self> {
+        let windows = |end: DateTime| {
+            let core_end = self
+                .day
+                .to_datetime(Time::midnight())
+                .saturating_add(jiff::SignedDuration::from_mins(i64::from(self.core.end) * MINUTES));
+            // The next leg begins a moment later.
+            let minutes = end.duration_since(core_end).as_mins().max(0) + 1;
+            u8::try_from(minutes / MINUTES + 1).unwrap_or(PER_DAY).min(PER_DAY)
+        };
+        let ahead = last_end.filter(|_| !self.tail).map_or(0, windows).max(self.ahead);
+        let back = back.max(self.back);
+        ((back, ahead) != (self.back, self.ahead)).then(|| self.clone().wider(back, ahead))
     }
 
     /// With as much of the day as fits into the same page. The tail asks for no other day: calls whose first leg may stand on
     /// yesterday are left to others.
     fn extended(self, density: &Density) -> Self {
-        let fits = |start: &u8| density.sum(self.day, &(start.saturating_sub(MARGIN)..self.core.end)) <= ALONG;
+        let fits = |start: &u8| density.sum(self.day, &(start.saturating_sub(self.back)..self.core.end)) <= ALONG;
         let start = (MARGIN..self.core.start).rev().take_while(fits).last().unwrap_or(self.core.start).max(MARGIN);
         let end = self.core.end;
-        let span = start.min(self.core.start).saturating_sub(MARGIN)..PER_DAY;
+        let span = start.min(self.core.start).saturating_sub(self.back)..PER_DAY;
         Self { along: start < self.core.start, core: start.min(end)..end, span, ..self }
     }
 
@@ -109,11 +146,16 @@ impl Chunk {
 
     pub(super) fn halves(&self) -> [Self; 2] {
         let middle = self.core.start.midpoint(self.core.end);
-        [Self::past(self.day, self.core.start..middle), Self::past(self.day, middle..self.core.end)]
+        [self.core.start..middle, middle..self.core.end].map(|core| Self::past(self.day, core).wider(self.back, MARGIN))
     }
 
     pub(super) fn holds(&self, (day, place): Window) -> bool {
         day == self.day && self.core.contains(&place)
+    }
+
+    /// Whether a call with legs in these windows is this chunk's.
+    pub(super) fn is_inner(&self, windows: &[Window]) -> bool {
+        windows.iter().any(|window| self.holds(*window))
     }
 
     /// What to ask for: the windows with their margins, a day at a time, their own first.
@@ -122,12 +164,12 @@ impl Chunk {
         if self.tail {
             return queries;
         }
-        if needs_yesterday(self.core.start)
+        if self.core.start < self.back
             && let Ok(before) = self.day.yesterday()
         {
-            queries.push((before, PER_DAY - (MARGIN - self.core.start)..PER_DAY));
+            queries.push((before, PER_DAY - (self.back - self.core.start)..PER_DAY));
         }
-        let over = (self.core.end + MARGIN).saturating_sub(PER_DAY);
+        let over = self.core.end.saturating_add(self.ahead).saturating_sub(PER_DAY).min(PER_DAY);
         if over > 0
             && self.day < today
             && let Ok(after) = self.day.tomorrow()
@@ -147,7 +189,8 @@ impl Density {
 
     /// Requests that the chunk is likely to take.
     pub(super) fn pages(&self, chunk: &Chunk) -> u64 {
-        let neighbours = u64::from(!chunk.tail && (chunk.core.start < MARGIN || chunk.core.end + MARGIN > PER_DAY));
+        let neighbours =
+            u64::from(!chunk.tail && (chunk.core.start < chunk.back || chunk.core.end + chunk.ahead > PER_DAY));
         self.sum(chunk.day, &chunk.filled()).div_ceil(PAGE).max(1) + neighbours
     }
 
@@ -166,9 +209,23 @@ impl Density {
         self.rows.extend(span.clone().map(|place| ((day, place), each)));
     }
 
+    /// Keeps how long somebody waited.
+    pub(super) fn learn_wait(&mut self, day: Date, seconds: i64) {
+        let windows = u8::try_from(seconds / (MINUTES * 60)).unwrap_or(u8::MAX);
+        let longest = self.waits.entry(day).or_default();
+        *longest = windows.max(*longest);
+    }
+
+    /// How far back the first legs of calls may stand, as far as anybody has waited in these days.
+    pub(super) fn back(&self) -> u8 {
+        let longest = self.waits.values().max().copied().unwrap_or_default();
+        longest.saturating_add(MARGIN).min(MOST_BACK)
+    }
+
     pub(super) fn forget_before(&mut self, closed: Option<Date>) {
         if let Some(closed) = closed {
             self.rows.retain(|(day, _), _| *day > closed);
+            self.waits.retain(|day, _| *day > closed);
         }
     }
 }
@@ -193,18 +250,11 @@ mod tests {
     #[test]
     fn a_quiet_day_is_one_request_and_its_first_windows_another_with_yesterdays_last() {
         let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &Density::default(), ROOM, true);
-        assert_eq!(
-            chunks,
-            [Chunk { day: TODAY, core: 2..40, span: 0..96, tail: true, along: true }, Chunk::past(TODAY, 0..2)]
-        );
+        assert_eq!(chunks, [Chunk { along: true, span: 0..96, ..Chunk::tail(TODAY, 2..40) }, Chunk::past(TODAY, 0..2)]);
         assert_eq!(chunks[0].queries(TODAY), [(TODAY, 0..96)]);
         assert_eq!(chunks[1].queries(TODAY), [(TODAY, 0..4), (YESTERDAY, 94..96)]);
         let midnight = plan(&due(0..1, &[]), &Density::default(), ROOM, true);
-        assert_eq!(
-            midnight,
-            [Chunk { day: TODAY, core: 1..1, span: 0..96, tail: true, along: false }],
-            "legs count, calls wait"
-        );
+        assert_eq!(midnight, [Chunk { span: 0..96, ..Chunk::tail(TODAY, 1..1) }], "legs count, calls wait");
     }
 
     #[test]

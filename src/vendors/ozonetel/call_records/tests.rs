@@ -334,6 +334,108 @@ async fn legs_of_one_call_are_one_call_over_windows_and_midnight() {
     assert_eq!(scene.queue.windows.closed_through, Some(date(2026, 11, 19)));
 }
 
+/// A caller's wait from `start`, handed on unless it says who hung up.
+fn wait(id: u64, call: u64, start: &str, minutes: i64, hung_up: &str) -> Value {
+    let changes = json!({"CallID": call.to_string(), "Type": "Inbound", "Status": "Unanswered", "AgentID": "",
+        "TalkTime": "00:00:00", "Duration": format!("{:02}:{:02}:00", minutes / 60, minutes % 60), "HangupBy": hung_up});
+    leg(id, start, &changes)
+}
+
+fn talk(id: u64, call: u64, start: &str) -> Value {
+    leg(id, start, &json!({"CallID": call.to_string(), "Type": "Inbound", "Status": "Answered"}))
+}
+
+/// What stands on the page in the end: calls answered and unanswered, and the first observation of each time to answer.
+#[derive(Default)]
+struct Kept {
+    answered: BTreeSet<String>,
+    unanswered: BTreeSet<String>,
+    waits: BTreeMap<String, u64>,
+}
+
+impl Kept {
+    fn add(&mut self, reading: &Reading) {
+        let id = |bucket: &crate::reading::Bucket| match bucket {
+            crate::reading::Bucket::Call { id, .. } => id.expose().to_owned(),
+            _ => panic!("a call"),
+        };
+        for figure in reading.figures.iter().filter(|figure| figure.amount.as_whole() == Some(1)) {
+            match figure.family {
+                Family::CampaignAnswered => self.answered.insert(id(&figure.bucket)),
+                Family::CampaignUnanswered => self.unanswered.insert(id(&figure.bucket)),
+                _ => continue,
+            };
+        }
+        for one in reading.observations.iter().filter(|one| one.family == Family::CampaignTimeToAnswer) {
+            self.waits.entry(id(&one.bucket)).or_insert(one.amount.as_whole().unwrap());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_wait_for_most_of_an_hour_count_once_and_with_their_wait() {
+    // So busy that a poll reads no more than it must.
+    let calls = Calls::new(Mutex::new(many(3600, "2026-11-20T08:00:00", 3)));
+    let mut all = calls.lock().unwrap().clone();
+    all.extend([
+        // Waits grow longer: the first one shows how far to look back for the others.
+        wait(51, 5, "2026-11-20T08:20:00", 38, ""),
+        talk(52, 5, "2026-11-20T08:58:00"),
+        wait(61, 6, "2026-11-20T09:05:00", 50, ""),
+        talk(62, 6, "2026-11-20T09:55:00"),
+        wait(71, 7, "2026-11-20T09:10:00", 80, ""),
+        talk(72, 7, "2026-11-20T10:30:00"),
+        wait(81, 8, "2026-11-20T09:20:00", 50, "UserHangup"),
+        // Somebody else's second leg, of a call that nobody has waited for.
+        talk(91, 9, "2026-11-20T10:31:00"),
+    ]);
+    let ended = |row: &Value| {
+        let time = |key: &str| row[key].as_str().unwrap().parse::<jiff::civil::Time>().unwrap();
+        let length = time("Duration").duration_since(jiff::civil::Time::midnight());
+        at(&format!("{}T{}", row["CallDate"].as_str().unwrap(), time("StartTime"))) + length
+    };
+    // A leg is listed when it has ended.
+    let at_moment = |now: &str| -> Vec<Value> { all.iter().filter(|row| ended(row) <= at(now)).cloned().collect() };
+    let mut scene = Scene::over(&calls);
+    let mut kept = Kept::default();
+    let day = (0..31).map(|n| format!("2026-11-20T{:02}:{:02}:00", 9 + n / 12, n % 12 * 5));
+    let night = ["2026-11-21T03:00:00", "2026-11-21T03:30:00", "2026-11-21T04:40:00", "2026-11-21T06:10:00"];
+    for now in day.chain(night.map(str::to_owned)) {
+        *calls.lock().unwrap() = at_moment(&now);
+        kept.add(&scene.poll(&now).await.unwrap());
+        if now.ends_with("T11:30:00") {
+            assert_eq!(kept.unanswered.iter().collect::<Vec<_>>(), ["8"], "no later than that");
+        }
+    }
+    assert_eq!(kept.answered.iter().collect::<Vec<_>>(), ["5", "6", "7", "9"]);
+    assert_eq!(kept.unanswered.iter().collect::<Vec<_>>(), ["8"]);
+    let waits = ["5", "6", "7", "9"].map(|id| kept.waits[id]);
+    assert_eq!(waits, [38 * 60 + 14, 50 * 60 + 14, 80 * 60 + 14, 14]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_is_unanswered_once_no_other_leg_can_come() {
+    let now = ["2026-11-20T10:00:30", "2026-11-20T10:05:30", "2026-11-20T10:35:00", "2026-11-20T11:30:00"];
+    let start = "2026-11-20T09:59:00";
+    for (hung_up, then, expected) in [
+        ("UserHangup", None, [(0, 0), (0, 1), (0, 1), (0, 1)]),
+        // An agent talks until half past ten, and his leg is not listed before.
+        ("", Some(talk(52, 5, "2026-11-20T10:00:01")), [(0, 0), (0, 0), (1, 0), (1, 0)]),
+        ("", None, [(0, 0), (0, 0), (0, 1), (0, 1)]),
+    ] {
+        let calls = Calls::new(Mutex::new(vec![wait(51, 5, start, 1, hung_up)]));
+        let mut scene = Scene::over(&calls);
+        let mut kept = Kept::default();
+        for (now, expected) in now.into_iter().zip(expected) {
+            if now == "2026-11-20T10:35:00" {
+                calls.lock().unwrap().extend(then.clone());
+            }
+            kept.add(&scene.poll(now).await.unwrap());
+            assert_eq!((kept.answered.len(), kept.unanswered.len()), expected, "{hung_up:?} at {now}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_present_must_be_read_and_a_past_window_may_fail() {
     for (body, reason) in [

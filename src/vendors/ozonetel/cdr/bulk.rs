@@ -25,10 +25,25 @@ impl Listed {
         self.calls.values().map(|legs| legs.len() as u64).sum::<u64>() + self.open
     }
 
+    /// The calls.
+    pub(in crate::vendors::ozonetel) fn calls(&self) -> impl Iterator<Item = Seen> {
+        self.calls.values().map(|legs| Seen::of(legs))
+    }
+
     /// When they began.
     pub(in crate::vendors::ozonetel) fn starts(&self) -> impl Iterator<Item = DateTime> {
         self.calls.values().flatten().map(|leg| leg.start)
     }
+}
+
+/// What is known of a call, for whoever decides whether it counts.
+pub(in crate::vendors::ozonetel) struct Seen {
+    /// Those in which its legs began.
+    pub(in crate::vendors::ozonetel) windows: Vec<Window>,
+    /// Of an inbound call without an answered leg: when the last one ended, and whether the caller was only handed on by it.
+    pub(in crate::vendors::ozonetel) unanswered: Option<(DateTime, bool)>,
+    /// How long the caller waited in a queue, in seconds.
+    pub(in crate::vendors::ozonetel) wait: i64,
 }
 
 /// Reads rows, each of which comes once.
@@ -62,16 +77,28 @@ pub(in crate::vendors::ozonetel) fn assemble(rows: impl Iterator<Item = Value>) 
 /// Adds the figures of all legs, and those of the calls of which `may_count` says so, by the windows of their legs.
 pub(in crate::vendors::ozonetel) fn count(
     listed: &Listed,
-    mut may_count: impl FnMut(&CallId, &[Window]) -> bool,
+    mut may_count: impl FnMut(&CallId, &Seen) -> bool,
     reading: &mut Reading,
 ) {
     for (id, legs) in &listed.calls {
         for leg in legs {
             leg.count(reading);
         }
-        let windows: Vec<_> = legs.iter().map(|leg| (leg.day, window_at(leg.start.time()))).collect();
-        if may_count(id, &windows) {
+        if may_count(id, &Seen::of(legs)) {
             count_call(id, &legs.iter().collect::<Vec<_>>(), reading);
+        }
+    }
+}
+
+impl Seen {
+    fn of(legs: &[Leg]) -> Self {
+        let last = legs.iter().max_by_key(|leg| (leg.end, leg.hung_up));
+        let unanswered = legs.iter().all(|leg| leg.inbound && !leg.answered);
+        let queued = legs.iter().filter(|leg| leg.is_queue());
+        Self {
+            windows: legs.iter().map(|leg| (leg.day, window_at(leg.start.time()))).collect(),
+            unanswered: last.filter(|_| unanswered).map(|leg| (leg.end, leg.is_queue() && !leg.hung_up)),
+            wait: queued.map(|leg| leg.end.duration_since(leg.start).as_secs()).max().unwrap_or_default(),
         }
     }
 }
