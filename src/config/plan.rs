@@ -139,7 +139,7 @@ impl Plan {
             table.push('\n');
         }
         if self.lines.iter().any(|line| line.row.requests.is_none()) {
-            table.push_str("?: depends on a file or source that is read at each poll\n");
+            table.push_str("?: depends on what a poll finds: files, sources and pages\n");
         }
         table
     }
@@ -320,7 +320,7 @@ mod tests {
 vendor   account  report           api      interval  per poll  per minute  per day  limit      share
 wolkvox  ventas   agent_hold_mute  agent_9  5m               1         0.2      288  1000/1day   29 %
 wolkvox  ventas   agent_hold_mute  agent_9  30s              ?           ?        ?  50/1m          ?
-?: depends on a file or source that is read at each poll
+?: depends on what a poll finds: files, sources and pages
 ";
         assert_eq!(plan.table(), expected);
         assert_eq!(plan.json()[0]["requests_per_day"], 288.0);

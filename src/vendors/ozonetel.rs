@@ -269,12 +269,15 @@ impl crate::vendors::Account for Account {
             limit: Some(self.limit(&settings, documented)),
             quota: None,
         };
-        // At least: what a busy day adds is said in the documents.
         let records = self.reports.call_records.as_ref().map(|report| {
             let settings = report.settings();
+            let limit = self.limit(&settings, CallRecordsReport::LIMIT);
+            // How many pages there are only running tells; but where the least is too much, the plan says so.
+            let too_much = settings.interval.saturating_mul(limit.count) < limit.per;
             // A past day is read in two parts, each with the edge of its neighbour.
             let rereads = 4 * rereads(&settings);
-            row(CallRecordsReport::NAME, CallRecordsReport::API, settings, CallRecordsReport::LIMIT, rereads)
+            let row = row(CallRecordsReport::NAME, CallRecordsReport::API, settings, CallRecordsReport::LIMIT, rereads);
+            PlanRow { requests: row.requests.filter(|_| too_much), ..row }
         });
         let summary = self.reports.agent_summary.as_ref().map(|report| {
             let settings = report.settings();
@@ -325,6 +328,31 @@ mod tests {
                 ("call_details", "cdr", 300, None, Some(RateLimit::per_minute(2))),
             ]
         );
+    }
+
+    #[test]
+    fn nobody_knows_how_many_pages_a_poll_takes_but_one_at_least() {
+        for (interval, requests) in [("5m", None), ("30s", None), ("29s", Some(1))] {
+            let reports = format!("{{call_records: {{interval: {interval}}}}}");
+            let account = account(&format!("{{account: in, user_name: a, api_key: k, reports: {reports}}}"));
+            assert_eq!(account.plan()[0].requests, requests, "{interval}");
+        }
+    }
+
+    #[test]
+    fn limits_are_those_that_the_vendor_documents() {
+        for (api, expected) in [("v1", [50, 50, 5]), ("v2", [50, 2, 5])] {
+            let reports = format!(
+                "{{average_handling_time: {{api: {api}, agents: [a]}}, call_details: {{api: {api}, callback: true}}, agent_summary: {{}}}}"
+            );
+            let account = account(&format!("{{account: in, user_name: a, api_key: k, reports: {reports}}}"));
+            let limits: Vec<_> = account.plan().into_iter().filter_map(|row| row.limit).collect();
+            assert_eq!(limits, expected.map(RateLimit::per_minute), "{api}");
+        }
+        let yaml = "{account: in, user_name: a, api_key: k, auth: token, reports: {call_records: {}}}";
+        let limits: Vec<_> = account(yaml).plan().into_iter().filter_map(|row| row.limit).collect();
+        let ten_an_hour = RateLimit { count: 10, per: Duration::from_hours(1) };
+        assert_eq!(limits, [RateLimit::per_minute(2), ten_an_hour]);
     }
 
     #[test]
