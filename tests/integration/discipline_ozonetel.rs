@@ -39,14 +39,18 @@ async fn run(token: bool, reports: &str) -> (VendorLog, super::exposition::Expos
     (log, page)
 }
 
-/// No two requests to `api` come closer than its limit spreads them, but for how uneven loopback is.
+/// However many requests to `api` follow each other, they take as long as its limit spreads them over, but for how uneven
+/// loopback is.
 fn spaced(log: &VendorLog, api: &str, per_minute: u32) {
+    const UNEVEN: Duration = Duration::from_millis(40);
     let entries = log.of(api);
-    assert!(entries.len() >= 3, "{api}: {}", entries.len());
     let least = Duration::from_mins(1) / (per_minute * FASTER);
-    for (place, entry) in entries.iter().enumerate().skip(2) {
-        let gap = entry.at.saturating_sub(entries[place - 2].at);
-        assert!(gap + Duration::from_millis(40) >= least * 2, "{api}: three within {gap:?}");
+    // So many that to send them all at once would be seen.
+    let apart = u32::try_from(2 * UNEVEN.as_micros() / least.as_micros() + 2).unwrap();
+    assert!(entries.len() > apart as usize, "{api}: {} of {apart}", entries.len());
+    for (place, entry) in entries.iter().enumerate().skip(apart as usize) {
+        let gap = entry.at.saturating_sub(entries[place - apart as usize].at);
+        assert!(gap + UNEVEN >= least * apart, "{api}: {apart} more within {gap:?}");
     }
 }
 
@@ -88,5 +92,6 @@ async fn credentials_stand_in_the_url_of_the_old_apis_alone() {
         assert!(!log.of(averages).is_empty() && !log.of(calls).is_empty());
         assert!(log.entries.iter().all(|entry| entry.credentials_in_url == shown && entry.method == "GET"), "{api}");
         spaced(&log, calls, limit / FASTER);
+        spaced(&log, averages, 50);
     }
 }
