@@ -15,6 +15,20 @@ const ACCOUNT: &str = "vendor=\"ozonetel\",account=\"in\"";
 /// Series with their values.
 type Sheet = BTreeMap<String, f64>;
 
+/// Who tells of the calls: each knows more or less of them.
+#[derive(Clone, Copy, PartialEq)]
+enum Source {
+    /// Lists of legs, where a call without an answered leg waits for a minute.
+    Records,
+    /// The legs of one call.
+    Legs,
+    /// One row per call, without hold and after-call work.
+    OldRow,
+}
+
+const TALK_BUCKETS: [u64; 11] = [5, 15, 30, 60, 120, 180, 300, 600, 1200, 1800, 3600];
+const ANSWER_BUCKETS: [u64; 11] = [2, 5, 10, 15, 20, 30, 45, 60, 90, 120, 300];
+
 /// Half past three in India.
 fn now() -> Timestamp {
     "2026-11-20T10:00:00Z".parse().unwrap()
@@ -45,49 +59,74 @@ fn account(simulator: &Simulator, auth: &str, reports: &str) -> String {
     )
 }
 
-#[expect(clippy::cast_precision_loss, reason = "seconds and calls of a day")]
 fn add(sheet: &mut Sheet, name: &str, labels: &str, value: u64) {
-    *sheet.entry(format!("contact_center_{name}{{{ACCOUNT},{labels}}}")).or_default() += value as f64;
+    add_to(sheet, &format!("{name}{{{ACCOUNT},{labels}}}"), value);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds and calls of a day")]
+fn add_to(sheet: &mut Sheet, series: &str, value: u64) {
+    *sheet.entry(format!("contact_center_{series}")).or_default() += value as f64;
 }
 
 /// The counters of one agent's calls, and of their campaigns.
-fn count(sheet: &mut Sheet, agent: &Agent, calls: &[Call], now: i64) {
+fn count(sheet: &mut Sheet, agent: &Agent, calls: &[Call], now: i64, source: Source) {
     let figures = Figures::of(calls, now);
     let talked = Figures::of(calls.iter().filter(|call| call.answered), now);
+    let waited = |call: &Call| u64::try_from(call.pickup() - call.start).unwrap();
     let labels = format!("agent=\"{}\"", agent.key);
+    let old = source == Source::OldRow;
+    // The old row is one leg, and its ringing the whole wait.
+    let missed = if old { 0 } else { figures.missed };
+    let ring = if old { calls.iter().filter(|call| call.answered).map(waited).sum() } else { figures.ring };
     for (name, value) in [
         ("agent_answered_calls_total", figures.answered),
-        ("agent_unanswered_calls_total", figures.unanswered + figures.missed),
+        ("agent_unanswered_calls_total", figures.unanswered + missed),
         ("agent_outbound_calls_total", figures.outbound),
         ("agent_outbound_connected_calls_total", figures.connected),
         ("agent_handled_calls_total", figures.answered + figures.connected),
         ("agent_talk_seconds_total", talked.talk),
+        ("agent_ring_seconds_total", ring),
+    ] {
+        add(sheet, name, &labels, value);
+    }
+    for (name, value) in [
         ("agent_hold_seconds_total", figures.hold),
         ("agent_after_call_work_seconds_total", figures.wrap_up),
         ("agent_handle_seconds_total", talked.talk + talked.hold + talked.wrap_up),
-        ("agent_ring_seconds_total", figures.ring),
     ] {
-        add(sheet, name, &labels, value);
+        if !old {
+            add(sheet, name, &labels, value);
+        }
     }
     for call in calls {
         let labels = format!("campaign=\"{}\"", Truth::lines(Vendor::Ozonetel)[usize::from(call.line)].1);
         let (inbound, answered) = (call.direction == Direction::In, u64::from(call.answered));
+        let undecided = source == Source::Records && call.end() + 60 > now;
         if inbound {
             add(sheet, "campaign_answered_calls_total", &labels, answered);
-            // For a minute another leg might still come.
-            add(sheet, "campaign_unanswered_calls_total", &labels, u64::from(!call.answered && call.end() + 60 <= now));
+            add(sheet, "campaign_unanswered_calls_total", &labels, u64::from(!call.answered && !undecided));
         } else {
             add(sheet, "campaign_outbound_calls_total", &labels, 1);
             add(sheet, "campaign_outbound_connected_calls_total", &labels, answered);
         }
-        let waited = u64::try_from(call.pickup() - call.start).unwrap();
-        for (name, value) in
-            [("campaign_talk_time_seconds", u64::from(call.talk)), ("campaign_time_to_answer_seconds", waited)]
-        {
+        for (name, value, buckets) in [
+            ("campaign_talk_time_seconds", u64::from(call.talk), TALK_BUCKETS),
+            ("campaign_time_to_answer_seconds", waited(call), ANSWER_BUCKETS),
+        ] {
             add(sheet, &format!("{name}_sum"), &labels, value * answered);
             add(sheet, &format!("{name}_count"), &labels, answered);
+            let bounds = buckets.iter().map(|most| (format!("{most}.0"), u64::from(value <= *most)));
+            for (most, within) in bounds.chain([("+Inf".to_owned(), 1)]) {
+                add_to(sheet, &format!("{name}_bucket{{le=\"{most}\",{ACCOUNT},{labels}}}"), answered * within);
+            }
         }
     }
+}
+
+/// The name of an agent of whom there is something to tell.
+fn name(sheet: &mut Sheet, agent: &Agent, id: &str) {
+    let labels = format!("agent=\"{}\",agent_name=\"{}\",agent_id=\"{id}\"", agent.key, agent.name);
+    add(sheet, "agent_info", &labels, 1);
 }
 
 fn states(sheet: &mut Sheet, truth: &Truth, from: i64, to: i64) {
@@ -104,14 +143,13 @@ fn states(sheet: &mut Sheet, truth: &Truth, from: i64, to: i64) {
         ] {
             add(sheet, "agent_state_seconds_total", &format!("{labels},state=\"{state}\""), seconds);
         }
-        let info = format!("{labels},agent_name=\"{}\",agent_id=\"{}\"", agent.name, agent.number);
         if states.login > 0 {
-            add(sheet, "agent_info", &info, 1);
+            name(sheet, agent, &agent.number.to_string());
         }
     }
 }
 
-/// Waits until the page shows all of it. What nobody did is absent.
+/// Waits until the page shows all of it, and of agents and campaigns nothing else. What nobody did is absent.
 async fn shows(running: &Running, sheet: &Sheet) {
     assert!(sheet.values().filter(|value| **value > 0.0).count() > 50);
     let page = running.until("the truth", |page| differences(sheet, &page.text).is_empty());
@@ -120,9 +158,14 @@ async fn shows(running: &Running, sheet: &Sheet) {
 }
 
 fn differences(sheet: &Sheet, page: &str) -> String {
+    let names_counted = sheet.keys().any(|series| series.contains("agent_info"));
+    let is_figure = |series: &str| {
+        let entity = ["contact_center_agent_", "contact_center_campaign_"];
+        entity.iter().any(|start| series.starts_with(start)) && (names_counted || !series.contains("agent_info"))
+    };
     let shown: BTreeMap<&str, f64> = page
         .lines()
-        .filter(|line| !line.starts_with('#'))
+        .filter(|line| is_figure(line))
         .filter_map(|line| line.rsplit_once(' ').and_then(|(series, value)| Some((series, value.parse().ok()?))))
         .collect();
     let mut text = String::new();
@@ -131,6 +174,9 @@ fn differences(sheet: &Sheet, page: &str) -> String {
         if (value - truth).abs() > 1e-9 {
             let _ = writeln!(text, "{series} shows {value}, the truth is {truth}");
         }
+    }
+    for (series, value) in shown.iter().filter(|(series, _)| !sheet.contains_key(**series)) {
+        let _ = writeln!(text, "{series} shows {value}, and the truth knows nothing of it");
     }
     text
 }
@@ -165,9 +211,10 @@ async fn lists_of_calls_and_agents_days_over_midnight_with_a_token() {
         }
         let mut sheet = Sheet::new();
         for agent in truth.agents(Vendor::Ozonetel) {
-            count(&mut sheet, agent, &calls(truth, agent, midnight(now()), to), to);
+            count(&mut sheet, agent, &calls(truth, agent, midnight(now()), to), to, Source::Records);
         }
         states(&mut sheet, truth, midnight(now()), to);
+        // Two reports know the names.
         sheet.retain(|series, _| !series.contains("agent_info"));
         shows(&running, &sheet).await;
     }
@@ -178,41 +225,48 @@ async fn lists_of_calls_and_agents_days_over_midnight_with_a_token() {
     running.stop().await;
 }
 
-#[tokio::test]
-async fn single_calls_averages_and_agents_days_with_the_key() {
+/// The averages of the last two hours.
+fn averages(sheet: &mut Sheet, truth: &Truth, now: i64) {
+    for agent in truth.agents(Vendor::Ozonetel) {
+        if let Some(average) = truth.average_handle_time(Some(agent.index), None, now) {
+            let labels = format!("agent=\"{}\",direction=\"outbound\",window=\"2h\"", agent.key);
+            add(sheet, "agent_average_handle_time_seconds", &labels, average);
+        }
+    }
+    for (line, (_, campaign)) in (0..).zip(Truth::lines(Vendor::Ozonetel)) {
+        if let Some(average) = truth.average_handle_time(None, Some(line), now) {
+            let labels = format!("campaign=\"{campaign}\",direction=\"outbound\",window=\"2h\"");
+            add(sheet, "campaign_average_handle_time_seconds", &labels, average);
+        }
+    }
+}
+
+/// Averages and listed calls, of the half hour up to `until`, from either generation of the vendor's API.
+async fn single_calls(api: &str, until: Timestamp, source: Source) {
     let (simulator, clock) = simulator(false).await;
     let truth = simulator.truth();
-    let (from, to) = (now().as_second() - 1800, now().as_second());
-    let listed = simulator.ozonetel_ucids(now() - SignedDuration::from_mins(30), now());
+    let (from, to) = (until - SignedDuration::from_mins(30), until.as_second());
     let folder = tempfile::tempdir().unwrap();
+    let listed = simulator.ozonetel_ucids(from, until);
     let lines: Vec<_> = listed.iter().map(|(id, day)| format!("{id},{day}")).collect();
     write(folder.path(), "ucids.txt", lines.join("\n"));
     let agents: Vec<_> = truth.agents(Vendor::Ozonetel).iter().map(|agent| agent.key.as_str()).collect();
     let campaigns: Vec<_> = Truth::lines(Vendor::Ozonetel).iter().map(|line| line.1).collect();
     let reports = format!(
-        "        average_handling_time: {{ interval: 1s, agents: [{}], campaigns: [{}] }}
-        call_details: {{ interval: 1s, ucid_file: ucids.txt }}
-        agent_summary: {{ interval: 1s }}
+        "        average_handling_time: {{ interval: 1s, api: {api}, agents: [{}], campaigns: [{}] }}
+        call_details: {{ interval: 1s, api: {api}, ucid_file: ucids.txt }}
 ",
         agents.join(","),
         campaigns.join(",")
     );
     let running = Running::start_in(folder, &account(&simulator, "api_key", &reports), &clock).await;
     let mut sheet = Sheet::new();
-    states(&mut sheet, truth, midnight(now()), to);
-    // Two reports know the names; either may give them, the summary with the vendor's number.
-    sheet.retain(|series, _| !series.contains("agent_info"));
+    averages(&mut sheet, truth, now().as_second());
     for agent in truth.agents(Vendor::Ozonetel) {
-        count(&mut sheet, agent, &truth.ended_in(Vendor::Ozonetel, agent.index, from + 1..to + 1), to);
-        if let Some(average) = truth.average_handle_time(Some(agent.index), None, to) {
-            let labels = format!("agent=\"{}\",direction=\"outbound\",window=\"2h\"", agent.key);
-            add(&mut sheet, "agent_average_handle_time_seconds", &labels, average);
-        }
-    }
-    for (line, campaign) in (0..).zip(campaigns) {
-        if let Some(average) = truth.average_handle_time(None, Some(line), to) {
-            let labels = format!("campaign=\"{campaign}\",direction=\"outbound\",window=\"2h\"");
-            add(&mut sheet, "campaign_average_handle_time_seconds", &labels, average);
+        let calls = truth.ended_in(Vendor::Ozonetel, agent.index, from.as_second() + 1..to + 1);
+        if !calls.is_empty() {
+            count(&mut sheet, agent, &calls, now().as_second(), source);
+            name(&mut sheet, agent, &agent.key);
         }
     }
     shows(&running, &sheet).await;
@@ -220,13 +274,38 @@ async fn single_calls_averages_and_agents_days_with_the_key() {
 }
 
 #[tokio::test]
-async fn agents_are_named_with_the_vendors_number() {
+async fn single_calls_and_averages_of_the_present_api() {
+    single_calls("v2", now(), Source::Legs).await;
+}
+
+#[tokio::test]
+async fn single_calls_and_averages_of_the_old_api() {
+    // It knows calls of past days alone.
+    single_calls("v1", now() - SignedDuration::from_hours(24), Source::OldRow).await;
+}
+
+#[tokio::test]
+async fn agents_are_named_by_each_report_that_knows_them() {
     let (simulator, clock) = simulator(false).await;
-    let yaml = account(&simulator, "api_key", "        agent_summary: { interval: 1s }\n");
-    let running = Running::start_in(tempfile::tempdir().unwrap(), &yaml, &clock).await;
-    let mut sheet = Sheet::new();
-    states(&mut sheet, simulator.truth(), midnight(now()), now().as_second());
-    shows(&running, &sheet).await;
-    assert!(sheet.keys().any(|series| series.contains("agent_info")));
-    running.stop().await;
+    let truth = simulator.truth();
+    let (from, to) = (midnight(now()), now().as_second());
+    for report in ["agent_summary", "call_records"] {
+        let yaml = account(&simulator, "api_key", &format!("        {report}: {{ interval: 1s }}\n"));
+        let running = Running::start_in(tempfile::tempdir().unwrap(), &yaml, &clock).await;
+        let mut sheet = Sheet::new();
+        if report == "agent_summary" {
+            states(&mut sheet, truth, from, to);
+        } else {
+            for agent in truth.agents(Vendor::Ozonetel) {
+                let calls = calls(truth, agent, from, to);
+                if !calls.is_empty() {
+                    count(&mut sheet, agent, &calls, to, Source::Records);
+                    name(&mut sheet, agent, &agent.key);
+                }
+            }
+        }
+        shows(&running, &sheet).await;
+        assert!(sheet.keys().any(|series| series.contains("agent_info")));
+        running.stop().await;
+    }
 }
