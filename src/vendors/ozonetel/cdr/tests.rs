@@ -265,6 +265,85 @@ fn absent_durations_are_no_figures() {
     }
 }
 
+/// Unanswered inbound legs of one call that begin at these times, each with an id of its own.
+fn missed(starts: &[&str]) -> Vec<Value> {
+    let row = |(place, start): (usize, &&str)| {
+        let mut row: Value = serde_json::from_str(OUTBOUND).expect("the fixture");
+        let row = row["details"][0].take();
+        let mut row = row.as_object().cloned().expect("a row");
+        for (key, value) in [
+            ("UCID", format!("4157187068863670{place}")),
+            ("StartTime", (*start).to_owned()),
+            ("EndTime", (*start).to_owned()),
+            ("PickupTime", String::new()),
+            ("TalkTime", "00:00:00".to_owned()),
+            ("Type", "Inbound".to_owned()),
+            ("Status", "Unanswered".to_owned()),
+            ("DialStatus", "InvalidNumber".to_owned()),
+        ] {
+            row.insert(key.to_owned(), value.into());
+        }
+        Value::Object(row)
+    };
+    starts.iter().enumerate().map(row).collect()
+}
+
+fn value_of(rows: &[Value], figure: &str) -> u64 {
+    let body = json!({"status": "success", "message": "success", "details": rows}).to_string();
+    let lines = figures(&reading(&body, Api::V2));
+    let values = lines.iter().filter_map(|line| line.strip_prefix(figure)?.rsplit_once(' ')?.1.parse::<u64>().ok());
+    values.sum()
+}
+
+#[test]
+fn a_broken_phone_is_a_dozen_legs_a_second_apart_and_one_call() {
+    let starts: Vec<_> = (10..22).map(|second| format!("10:00:{second}")).collect();
+    let rows = missed(&starts.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(value_of(&rows, "agent_unanswered_calls_total"), 12);
+    assert_eq!(value_of(&rows, "campaign_unanswered_calls_total"), 1);
+}
+
+#[test]
+fn two_legs_in_the_same_second_are_two() {
+    let rows = missed(&["10:00:10", "10:00:10"]);
+    assert_eq!(value_of(&rows, "agent_unanswered_calls_total"), 2);
+    assert_eq!(value_of(&rows, "campaign_unanswered_calls_total"), 1);
+}
+
+#[test]
+fn legs_of_a_call_more_than_half_an_hour_apart_are_one_call() {
+    let mut rows = missed(&["10:00:00", "10:55:00"]);
+    for (key, value) in [("Status", "Answered"), ("PickupTime", "10:55:09"), ("TalkTime", "00:01:00")] {
+        rows[1][key] = value.into();
+    }
+    for newest_first in [false, true] {
+        if newest_first {
+            rows.reverse();
+        }
+        assert_eq!(value_of(&rows, "campaign_answered_calls_total"), 1);
+        assert_eq!(value_of(&rows, "campaign_unanswered_calls_total"), 0);
+        assert_eq!(value_of(&rows, "campaign_time_to_answer_seconds"), 55 * 60 + 9);
+    }
+}
+
+#[test]
+fn a_47th_key_changes_nothing() {
+    let with = outbound_with(&[("DialCount", json!("3"))]);
+    assert_eq!(serde_json::from_str::<Value>(&with).unwrap()["details"][0].as_object().unwrap().len(), 47);
+    assert_eq!(reading(&with, Api::V2), reading(OUTBOUND, Api::V2));
+}
+
+#[test]
+fn a_pick_up_before_the_start_of_its_leg_is_one_of_the_next_day() {
+    let body = outbound_with(&[
+        ("StartTime", json!("23:59:58")),
+        ("PickupTime", json!("00:00:10")),
+        ("EndTime", json!("00:00:58")),
+    ]);
+    let lines = figures(&reading(&body, Api::V2));
+    assert!(lines.contains(&"campaign_time_to_answer_seconds Demo_Outbound 12".to_owned()), "{lines:?}");
+}
+
 #[test]
 fn nothing_that_prints_names_a_call() {
     for (body, api) in [(INBOUND, Api::V2), (V1, Api::V1)] {
