@@ -86,26 +86,54 @@ fn fair(asked: &Asked) -> String {
         return r#"{"status":"success","message":{"AgentID":"CANARY-agent","AgentName":"CANARY","AHT":"00:01:00"}}"#
             .to_owned();
     }
-    let mut answer: Value = serde_json::from_str(&fixture("ozonetel/cdr_v1.json")).unwrap();
-    let mut bad = answer["message"][0].clone();
-    bad["Duration"] = "CANARY".into();
-    let row = &mut answer["message"][0];
-    for key in ["CallerID", "PhoneName", "DialedNumber", "AgentPhoneNumber", "Did"] {
+    if path.ends_with("/generateToken") {
+        return r#"{"token":"eyJCANARY.CANARY.CANARY","message":"CANARY"}"#.to_owned();
+    }
+    if path.ends_with("/aht") {
+        return r#"{"status":"success","message":{"AgentID":"CANARY-agent","AgentName":"CANARY","AHT":"00:01:00"}}"#
+            .to_owned();
+    }
+    if path.ends_with("/summaryReport") {
+        let mut answer: Value = serde_json::from_str(&fixture("ozonetel/summary.json")).unwrap();
+        for row in answer["details"].as_array_mut().unwrap() {
+            for key in ["AgentUniqueID", "AgentName", "AgentIncrID", "ModeType"] {
+                row[key] = "CANARY-field".into();
+            }
+        }
+        return answer.to_string();
+    }
+    if path.ends_with("/CallBacks.php") {
+        return record("ozonetel/cdr_v1.json", "message", "Duration", &[("monitorUCID", asked.parameter("ucid"))]);
+    }
+    let ids = [("CallID", "7157187068860006".to_owned()), ("UCID", "7157187068860006".to_owned())];
+    record("ozonetel/cdr_v2_outbound.json", "details", "TalkTime", &ids)
+}
+
+/// A call of a fixture, and one of which `wrong` cannot be read.
+fn record(name: &str, rows: &str, wrong: &str, ids: &[(&str, String)]) -> String {
+    let mut answer: Value = serde_json::from_str(&fixture(name)).unwrap();
+    let mut bad = answer[rows][0].clone();
+    bad[wrong] = "CANARY".into();
+    let row = &mut answer[rows][0];
+    for key in ["CallerID", "PhoneName", "DialedNumber", "AgentPhoneNumber", "Did", "DID", "E164", "DialOutName"] {
         row[key] = "+9198123000451".into();
     }
     for key in ["UUI", "Comments", "Disposition", "Apikey", "AgentID", "AgentName", "AudioFile", "HangupBy", "Location"]
     {
         row[key] = "CANARY-field".into();
     }
-    row["monitorUCID"] = asked.parameter("ucid").into();
-    answer["message"].as_array_mut().unwrap().push(bad);
+    for (key, id) in ids {
+        row[*key] = id.as_str().into();
+    }
+    answer[rows].as_array_mut().unwrap().push(bad);
     answer.to_string()
 }
 
 fn answer(mood: Mood, asked: &Asked) -> Reply {
     let good = fair(asked);
-    // Whatever the vendors do, the operator's own source of GUIDs works, so that the gateway is asked.
-    if asked.path().ends_with("/guids") && mood != Mood::Echo(401) {
+    // Whatever the vendors do, the operator's own source of GUIDs works and tokens are made, so that the others are asked.
+    let opens_doors = ["/guids", "/generateToken"].iter().any(|path| asked.path().ends_with(path));
+    if opens_doors && mood != Mood::Echo(401) {
         return Reply::json(good);
     }
     let echo = format!("CANARY 7157187068860001 +9198123000451 {}", asked.text());
@@ -152,9 +180,15 @@ async fn folder_and_yaml(url: &str, labels: &str, environment: bool) -> (TempDir
     let yaml = format!(
         "labels: {labels}
 vendors:
-  ozonetel: [{{ account: in, base_url: '{url}', user_name: acme, {key}, rate_limit: 6000/1m, reports: {{
+  ozonetel:
+  - {{ account: in, base_url: '{url}', user_name: acme, {key}, rate_limit: 6000/1m, reports: {{
     average_handling_time: {{ interval: 1s, api: v1, agents: [CANARY-agent] }},
-    call_details: {{ interval: 1s, api: v1, ucid_file: ucids.txt }} }} }}]
+    call_details: {{ interval: 1s, api: v1, ucid_file: ucids.txt }} }} }}
+  - {{ account: in-2, base_url: '{url}', user_name: acme, {key}, rate_limit: 6000/1m, reports: {{
+    call_details: {{ interval: 1s, ucid_file: ucids.txt }} }} }}
+  - {{ account: in-3, base_url: '{url}', user_name: acme, {key}, rate_limit: 6000/1m, auth: token, reports: {{
+    average_handling_time: {{ interval: 1s, agents: [CANARY-agent] }},
+    call_records: {{ interval: 1s }}, agent_summary: {{ interval: 1s }} }} }}
   wolkvox: [{{ account: co, base_url: '{url}', {token}, reports: {{
     agent_activity: {{ interval: 1s }}, agent_hold_mute: {{ interval: 1s }}, skill_service: {{ interval: 1s }}, token_usage: {{ interval: 1s }} }} }}]
   huawei: [{{ account: br, base_url: '{url}', guids: {{ url: '{url}/guids', {bearer} }}, reports: {{ agent_call_statistics: {{ interval: 1s }} }} }}]
@@ -214,7 +248,7 @@ async fn watch(mood: Mood) {
     let running = Running::start_in(folder, &yaml, &noon()).await;
     running
         .until("two polls each", |page| {
-            page.find("polls_total", &[]).count() == 11
+            page.find("polls_total", &[]).count() == 15
                 && page.find("polls_total", &[]).all(|sample| sample.value >= 3.0)
         })
         .await;
@@ -231,16 +265,33 @@ async fn watch(mood: Mood) {
             "agent_state_seconds_total",
             "agent_login_seconds_total",
             "queue_calls_total",
+            "campaign_outbound_connected_calls_total",
             "queue_info",
             "api_quota_used",
         ] {
             assert!(page.find(name, &[]).count() > 0, "{name} is missing\n{}", page.text);
         }
+        for (account, name) in [
+            ("in", "agent_talk_seconds_total"),
+            ("in-2", "agent_talk_seconds_total"),
+            ("in-3", "agent_talk_seconds_total"),
+            ("in-3", "agent_login_seconds_total"),
+            ("in-3", "agent_average_handle_time_seconds"),
+        ] {
+            assert!(page.find(name, &[("account", account)]).count() > 0, "{name} of {account}\n{}", page.text);
+        }
         assert!(page.sum("rejected_records_total", &[]) > 0.0);
         let asked: String = vendor.asked().iter().map(Asked::text).collect();
-        for secret in
-            ["CANARY-key", "CANARY-token", "CANARY-bearer", "CANARY-guid-1", "CANARY-cookie", "715718706", "eyJ"]
-        {
+        for secret in [
+            "CANARY-key",
+            "CANARY-token",
+            "CANARY-bearer",
+            "CANARY-guid-1",
+            "CANARY-cookie",
+            "715718706",
+            "eyJ0",
+            "eyJC",
+        ] {
             assert!(asked.contains(secret), "{secret} was never sent");
         }
     } else {
