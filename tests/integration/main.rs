@@ -11,6 +11,7 @@ mod vendor;
 
 mod canary;
 mod catalogue;
+mod command_line;
 mod config;
 mod discipline_huawei;
 mod discipline_ozonetel;
