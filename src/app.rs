@@ -22,7 +22,7 @@ use crate::ledger::redb::RedbStore;
 use crate::ledger::store::{Store, StoreError};
 use crate::page::Page;
 use crate::settings::{AccountSettings, SetupError};
-use crate::web::{self, Reloader, Site};
+use crate::web::{self, Access, Reloader, Site};
 use fleet::{Fleet, Shared};
 
 /// Why the program cannot start, or cannot take over a new configuration.
@@ -55,6 +55,7 @@ pub type TransportMaker =
 /// A program that is ready to run.
 pub struct App {
     site: Arc<Site>,
+    access: Arc<Access>,
     fleet: Fleet,
     /// Where the configuration came from.
     file: PathBuf,
@@ -98,7 +99,13 @@ impl App {
         health.loaded(clock.now());
         let (reloader, reloads) = Reloader::new();
         let site = Arc::new(Site::new(page, health, clock, telemetry_path.to_owned(), reloader));
-        Ok(Self { site, fleet, file: loaded.file.clone(), state_path: loaded.state_path(), reloads })
+        Ok(Self { site, access: Access::open(), fleet, file: loaded.file.clone(), state_path: loaded.state_path(), reloads })
+    }
+
+    /// Serves only those whom `access` lets in.
+    #[must_use]
+    pub fn guarded(self, access: Arc<Access>) -> Self {
+        Self { access, ..self }
     }
 
     /// What is served.
@@ -110,7 +117,7 @@ impl App {
     pub async fn run(mut self, listeners: Vec<TcpListener>, stop: CancellationToken) {
         let mut servers = JoinSet::new();
         for listener in listeners {
-            servers.spawn(web::serve(listener, Arc::clone(&self.site), stop.clone()));
+            servers.spawn(web::serve(listener, Arc::clone(&self.site), Arc::clone(&self.access), stop.clone()));
         }
         self.fleet.start();
         loop {

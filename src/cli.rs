@@ -3,8 +3,9 @@
 
 pub mod check_config;
 
+use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -98,6 +99,20 @@ pub struct Web {
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = "/metrics", value_parser = telemetry_path)]
     pub telemetry_path: String,
+    /// File with TLS, client certificates, passwords, headers and a rate limit
+    ///
+    /// The file of the Prometheus exporter toolkit; docs/operating.md has its keys. It is read again while the exporter runs, and
+    /// so are the certificates that it names. Nothing after the = is as if it were not given.
+    #[arg(long = "web.config.file", value_name = "FILE", default_value = "", hide_default_value = true)]
+    config_file: OsString,
+    /// Serve on the sockets that systemd has opened, in place of --web.listen-address
+    #[arg(long = "web.systemd-socket")]
+    pub systemd_socket: bool,
+    /// Answer /-/healthy and /-/ready without a password, for probes
+    ///
+    /// For health checks that cannot send one. Client certificates are asked for all the same: they belong to the connection.
+    #[arg(long = "web.auth-exempt-health")]
+    pub auth_exempt_health: bool,
 }
 
 /// `--log.*`
@@ -216,6 +231,15 @@ fn speed(text: &str) -> Result<f64, String> {
     speed.ok_or_else(|| "expected a number from 1 to 86400".to_owned())
 }
 
+// === impl Web ===
+
+impl Web {
+    /// `--web.config.file`, if there is one.
+    pub fn config_file(&self) -> Option<&Path> {
+        Some(Path::new(&self.config_file)).filter(|path| !path.as_os_str().is_empty())
+    }
+}
+
 // === impl LogLevel ===
 
 impl From<LogLevel> for tracing::Level {
@@ -290,6 +314,7 @@ mod tests {
         assert_eq!(cli.serve.config_file, PathBuf::from("exporter.yml"));
         assert_eq!(cli.serve.web.listen, [":10048".parse().unwrap()]);
         assert_eq!(cli.serve.web.telemetry_path, "/metrics");
+        assert_eq!((cli.serve.web.config_file(), cli.serve.web.systemd_socket), (None, false));
         assert_eq!((cli.serve.log.level, cli.serve.log.format), (LogLevel::Info, LogFormat::Logfmt));
     }
 
@@ -301,12 +326,16 @@ mod tests {
         assert_eq!(cli.serve.web.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), [":1", "[::1]:2"]);
         assert_eq!(tracing::Level::from(cli.serve.log.level), tracing::Level::DEBUG);
         let Some(Command::Demo(demo)) =
-            parsed("demo --speed 60 --chaos --web.telemetry-path=/m --log.format=json").unwrap().command
+            parsed("demo --speed 60 --chaos --web.telemetry-path=/m --web.config.file=w.yml --log.format=json").unwrap().command
         else {
             panic!("no demo")
         };
         assert!(demo.chaos && (demo.speed - 60.0).abs() < 1e-9);
         assert_eq!((demo.web.telemetry_path.as_str(), demo.log.format), ("/m", LogFormat::Json));
+        assert_eq!(demo.web.config_file(), Some(Path::new("w.yml")));
+        let cli = parsed("--web.config.file= --web.systemd-socket --web.auth-exempt-health").unwrap();
+        assert_eq!(cli.serve.web.config_file(), None);
+        assert!(cli.serve.web.systemd_socket && cli.serve.web.auth_exempt_health);
         let Some(Command::CheckConfig(check)) = parsed("check-config a.yml --format json").unwrap().command else {
             panic!("no check-config")
         };

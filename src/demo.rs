@@ -73,14 +73,15 @@ impl Stage {
     }
 
     /// What to tell whoever started it.
-    pub fn greeting(&self, address: SocketAddr, telemetry_path: &str) -> String {
+    pub fn greeting(&self, address: SocketAddr, tls: bool, telemetry_path: &str) -> String {
+        let scheme = if tls { "https" } else { "http" };
         let port = address.port();
         let ip = address.ip();
         let host = if ip.is_unspecified() || ip.is_loopback() { "localhost".to_owned() } else { ip.to_string() };
         format!(
             "contact-center-exporter demo: four simulated vendors, nothing leaves this machine\n\n  \
-             metrics  http://{host}:{port}{telemetry_path}\n  \
-             reports  http://{host}:{port}/\n\nCtrl-C ends it; its state goes with it.\n"
+             metrics  {scheme}://{host}:{port}{telemetry_path}\n  \
+             reports  {scheme}://{host}:{port}/\n\nCtrl-C ends it; its state goes with it.\n"
         )
     }
 }

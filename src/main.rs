@@ -13,11 +13,12 @@ use contact_center_exporter::cli::{
 };
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::ConfigError;
-use contact_center_exporter::web::Reloader;
+use contact_center_exporter::web::{Access, Reloader, WebConfigError};
 use contact_center_exporter::{config, demo, telemetry};
 use http_body_util::Empty;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
+use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -75,7 +76,7 @@ async fn serve(options: Serve) -> ExitCode {
         Err(error) => return fail(EXIT_CONFIG, &error.to_string()),
     };
     loaded.tell_warnings();
-    run(&loaded, Clock::system(), options.web, |_| {}).await
+    run(&loaded, Clock::system(), options.web, |_, _| {}).await
 }
 
 async fn run_demo(options: Demo) -> ExitCode {
@@ -85,33 +86,37 @@ async fn run_demo(options: Demo) -> ExitCode {
         Err(error) => return fail(EXIT_RUNTIME, &format!("the demo cannot start: {error:#}")),
     };
     let path = options.web.telemetry_path.clone();
-    run(demo.loaded(), demo.clock(), options.web, |address| print(&demo.greeting(address, &path))).await
+    let greet = |address, tls| print(&demo.greeting(address, tls, &path));
+    run(demo.loaded(), demo.clock(), options.web, greet).await
 }
 
 /// Binds, starts and waits for the stop signal.
-async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce(SocketAddr)) -> ExitCode {
+async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce(SocketAddr, bool)) -> ExitCode {
     // Before anything takes time: without a listener for it, SIGHUP would end the program.
     let Ok(hangup) = signal(SignalKind::hangup()) else {
         return fail(EXIT_RUNTIME, "signals cannot be received");
     };
-    let mut listeners = Vec::new();
-    for address in &web.listen {
-        match bind(address).await {
-            Ok(listener) => listeners.push(listener),
-            Err(error) => return fail(EXIT_RUNTIME, &format!("cannot listen on {address}: {error}")),
-        }
-    }
+    let access = match web.config_file().map(|file| Access::load(file, web.auth_exempt_health)).transpose() {
+        Ok(access) => access.unwrap_or_else(Access::open),
+        Err(error @ WebConfigError::Config(_)) => return fail(EXIT_CONFIG, &error.to_string()),
+        Err(error @ WebConfigError::File { .. }) => return fail(EXIT_RUNTIME, &error.to_string()),
+    };
+    let listeners = match listen(&web).await {
+        Ok(listeners) => listeners,
+        Err(error) => return fail(EXIT_RUNTIME, &error),
+    };
+    let tls = access.tls();
     let app = match App::new(loaded, &clock, &web.telemetry_path) {
-        Ok(app) => app,
+        Ok(app) => app.guarded(access),
         Err(StartError::Setup(error)) => return fail(EXIT_CONFIG, &error.to_string()),
         Err(StartError::Store(error)) => return fail(EXIT_RUNTIME, &error.to_string()),
     };
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     for address in &addresses {
-        tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, "listening");
+        tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, tls, "listening");
     }
     if let Some(address) = addresses.first().copied() {
-        ready(address);
+        ready(address, tls);
     }
     let stop = CancellationToken::new();
     let reloader = app.site().reloader.clone();
@@ -127,6 +132,35 @@ async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce
         _ = stop_signal() => {}
     }
     ExitCode::SUCCESS
+}
+
+/// The sockets to serve on, or why there are none.
+async fn listen(web: &Web) -> Result<Vec<TcpListener>, String> {
+    if web.systemd_socket {
+        return systemd_sockets().map_err(|error| format!("--web.systemd-socket: {error}"));
+    }
+    let mut listeners = Vec::new();
+    for address in &web.listen {
+        listeners.push(bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?);
+    }
+    Ok(listeners)
+}
+
+/// What systemd has opened for this process, and for no other.
+fn systemd_sockets() -> std::io::Result<Vec<TcpListener>> {
+    let ours = std::env::var("LISTEN_PID").is_ok_and(|id| id == std::process::id().to_string());
+    let mut sockets = if ours { ListenFd::from_env() } else { ListenFd::empty() };
+    let mut listeners = Vec::new();
+    for index in 0..sockets.len() {
+        if let Some(listener) = sockets.take_tcp_listener(index)? {
+            listener.set_nonblocking(true)?;
+            listeners.push(TcpListener::from_std(listener)?);
+        }
+    }
+    if listeners.is_empty() {
+        return Err(std::io::Error::other("no socket was passed; is the service started by its .socket unit?"));
+    }
+    Ok(listeners)
 }
 
 /// The first address of `address` that can be had: all interfaces over IPv6 where there is IPv6, else over IPv4.

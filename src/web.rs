@@ -1,9 +1,14 @@
-//! The HTTP side: routes and limits. It reads the page and health and owns no data; a scrape never causes a vendor
+//! The HTTP side: routes and limits; who may ask, is `access`'s. It reads the page and health and owns no data; a scrape never causes a vendor
 //! request. The caller binds the socket and owns the stop signal, so that the whole program runs in a test on port 0.
 
+mod access;
+mod auth;
+mod config;
+mod connection;
 mod idle;
 mod landing;
 mod reload;
+mod tls;
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -14,8 +19,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Frame, SizeHint};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -24,7 +27,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::health::Health;
 use crate::page::{self, Page, Representation, View, negotiate};
-use idle::{Activity, Answering, Watched};
+pub use access::{Access, WebConfigError};
+use idle::Answering;
 pub use reload::Reloader;
 
 /// Requests served at once; more are told to come back.
@@ -150,8 +154,8 @@ impl Site {
     }
 }
 
-/// Serves `site` on `listener` until `stop`, then lets open requests finish.
-pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationToken) {
+/// Serves `site` to whom `access` lets in on `listener` until `stop`, then lets open requests finish.
+pub async fn serve(listener: TcpListener, site: Arc<Site>, access: Arc<Access>, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     loop {
         let stream = tokio::select! {
@@ -165,38 +169,7 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, stop: CancellationTok
                 }
             },
         };
-        // A page goes out in one piece: waiting to fill a packet only delays it.
-        let _ = stream.set_nodelay(true);
-        let activity = Activity::new();
-        let io = TokioIo::new(Watched::new(stream, activity.clone()));
-        let service = {
-            let (site, activity) = (Arc::clone(&site), activity.clone());
-            service_fn(move |request: Request<hyper::body::Incoming>| {
-                let (site, answering) = (Arc::clone(&site), activity.answer());
-                async move {
-                    let mut response = if request.uri().path() == "/-/reload" {
-                        site.reload(request.method()).await
-                    } else {
-                        site.answer(&request).await
-                    };
-                    response.body_mut().answering = Some(answering);
-                    Ok::<_, Infallible>(response)
-                }
-            })
-        };
-        let connection = hyper::server::conn::http1::Builder::new()
-            .header_read_timeout(None)
-            .max_buf_size(HEADER_BYTES)
-            .serve_connection(io, service);
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended early");
-                },
-                () = activity.expired() => {}
-            }
-        });
+        tokio::spawn(connection::serve(stream, Arc::clone(&site), Arc::clone(&access), graceful.watcher()));
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN_TIME, graceful.shutdown()).await;
@@ -278,7 +251,7 @@ mod tests {
         let site = Site::new(page, Health::default(), Clock::system(), "/metrics".to_owned(), Reloader::new().0);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let serving = tokio::spawn(serve(listener, Arc::new(site), CancellationToken::new()));
+        let serving = tokio::spawn(serve(listener, Arc::new(site), Access::open(), CancellationToken::new()));
         let ask = async || {
             let mut stream = TcpStream::connect(address).await.unwrap();
             stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();

@@ -60,8 +60,20 @@ pub enum ConfigError {
     },
 }
 
-/// Reads and checks the whole file.
-pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+/// A file that is YAML of the wanted shape; what it says is not checked yet.
+pub(crate) struct Parsed<T> {
+    /// Its name, for messages.
+    pub(crate) file: String,
+    /// As it stands.
+    pub(crate) text: String,
+    /// The same, unread.
+    pub(crate) tree: serde_yaml::Value,
+    /// The same, read.
+    pub(crate) value: T,
+}
+
+/// Reads a file, up to the first thing that is not of the shape of `T`.
+pub(crate) fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Parsed<T>, ConfigError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read {
         file: file.clone(),
@@ -73,8 +85,13 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     };
     // First as it stands: a slip of the syntax would otherwise pass for whatever key it makes unreadable.
     let tree: serde_yaml::Value = serde_yaml::from_str(&text).map_err(parse_error)?;
-    let config: Config = serde_yaml::from_str(&text).map_err(parse_error)?;
+    let value = serde_yaml::from_str(&text).map_err(parse_error)?;
+    Ok(Parsed { file, text, tree, value })
+}
 
+/// Reads and checks the whole file.
+pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
+    let Parsed { file, text, tree, value: config } = parse::<Config>(path)?;
     let folder = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut problems = Problems { folder: folder.clone(), ..Problems::default() };
     check::check(&config, &tree, &mut problems);

@@ -1,0 +1,104 @@
+//! One connection from its first byte to its last: the handshake, the protocol that was agreed on, and how long it may take.
+//! Nobody else waits for it.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::graceful::{GracefulConnection, Watcher};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::access::Access;
+use super::idle::{Activity, Answering, Watched};
+use super::{Body, HEADER_BYTES, MAX_REQUESTS, Site, text};
+
+/// Time for a handshake.
+const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
+
+/// Serves `site` over `stream` until either side has enough.
+pub(super) async fn serve(stream: TcpStream, site: Arc<Site>, access: Arc<Access>, watcher: Watcher) {
+    // A page goes out in one piece: waiting to fill a packet only delays it.
+    let _ = stream.set_nodelay(true);
+    let Some(acceptor) = access.acceptor().await else {
+        return http1(stream, site, access, watcher).await;
+    };
+    match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+            http2(stream, site, access, watcher).await;
+        }
+        Ok(Ok(stream)) => http1(stream, site, access, watcher).await,
+        Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
+        Err(_) => tracing::debug!("handshake took too long"),
+    }
+}
+
+async fn http1<S>(stream: S, site: Arc<Site>, access: Arc<Access>, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let activity = Activity::new();
+    let io = TokioIo::new(Watched::new(stream, activity.clone()));
+    let noted = activity.clone();
+    let service = service_fn(move |request| answer(Arc::clone(&site), Arc::clone(&access), request, noted.answer()));
+    let connection = hyper::server::conn::http1::Builder::new()
+        .header_read_timeout(None)
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(io, service);
+    run(connection, activity, watcher).await;
+}
+
+/// Bytes tell nothing here, as the protocol has a life of its own: only requests and answers count.
+async fn http2<S>(stream: S, site: Arc<Site>, access: Arc<Access>, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let activity = Activity::new();
+    let noted = activity.clone();
+    let service = service_fn(move |request| answer(Arc::clone(&site), Arc::clone(&access), request, noted.answer()));
+    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .max_concurrent_streams(u32::try_from(MAX_REQUESTS).ok())
+        .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX))
+        .serve_connection(TokioIo::new(stream), service);
+    run(connection, activity, watcher).await;
+}
+
+async fn run<C>(connection: C, activity: Activity, watcher: Watcher)
+where
+    C: GracefulConnection<Error = hyper::Error>,
+{
+    tokio::select! {
+        ended = watcher.watch(connection) => if let Err(error) = ended {
+            tracing::debug!(%error, "connection ended early");
+        },
+        () = activity.expired() => {}
+    }
+}
+
+async fn answer(
+    site: Arc<Site>,
+    access: Arc<Access>,
+    request: Request<Incoming>,
+    answering: Answering,
+) -> Result<Response<Body>, Infallible> {
+    let path = request.uri().path();
+    let mut response = match access.refuse(path, request.headers()).await {
+        Some((status, words)) => {
+            let mut response = text(status, words);
+            if status == StatusCode::UNAUTHORIZED {
+                let realm = HeaderValue::from_static("Basic realm=\"contact-center-exporter\", charset=\"UTF-8\"");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+            }
+            response
+        }
+        None if path == "/-/reload" => site.reload(request.method()).await,
+        None => site.answer(&request).await,
+    };
+    access.dress(response.headers_mut());
+    response.body_mut().answering = Some(answering);
+    Ok(response)
+}
