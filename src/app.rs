@@ -99,7 +99,14 @@ impl App {
         health.loaded(clock.now());
         let (reloader, reloads) = Reloader::new();
         let site = Arc::new(Site::new(page, health, clock, telemetry_path.to_owned(), reloader));
-        Ok(Self { site, access: Access::open(), fleet, file: loaded.file.clone(), state_path: loaded.state_path(), reloads })
+        Ok(Self {
+            site,
+            access: Access::open(),
+            fleet,
+            file: loaded.file.clone(),
+            state_path: loaded.state_path(),
+            reloads,
+        })
     }
 
     /// Serves only those whom `access` lets in.

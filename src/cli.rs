@@ -103,8 +103,8 @@ pub struct Web {
     ///
     /// The file of the Prometheus exporter toolkit; docs/operating.md has its keys. It is read again while the exporter runs, and
     /// so are the certificates that it names. Nothing after the = is as if it were not given.
-    #[arg(long = "web.config.file", value_name = "FILE", default_value = "", hide_default_value = true)]
-    config_file: OsString,
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<OsString>,
     /// Serve on the sockets that systemd has opened, in place of --web.listen-address
     #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
@@ -236,7 +236,7 @@ fn speed(text: &str) -> Result<f64, String> {
 impl Web {
     /// `--web.config.file`, if there is one.
     pub fn config_file(&self) -> Option<&Path> {
-        Some(Path::new(&self.config_file)).filter(|path| !path.as_os_str().is_empty())
+        self.web_config_file.as_deref().map(Path::new).filter(|path| !path.as_os_str().is_empty())
     }
 }
 
@@ -326,7 +326,9 @@ mod tests {
         assert_eq!(cli.serve.web.listen.iter().map(ToString::to_string).collect::<Vec<_>>(), [":1", "[::1]:2"]);
         assert_eq!(tracing::Level::from(cli.serve.log.level), tracing::Level::DEBUG);
         let Some(Command::Demo(demo)) =
-            parsed("demo --speed 60 --chaos --web.telemetry-path=/m --web.config.file=w.yml --log.format=json").unwrap().command
+            parsed("demo --speed 60 --chaos --web.telemetry-path=/m --web.config.file=w.yml --log.format=json")
+                .unwrap()
+                .command
         else {
             panic!("no demo")
         };

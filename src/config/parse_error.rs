@@ -53,12 +53,12 @@ fn without_place(message: &str) -> &str {
 fn plain(kind: &str) -> &str {
     match kind {
         "unit value" => "nothing",
-        "map" => "a mapping",
+        "map" | "a map" => "a mapping",
         "sequence" | "a sequence" => "a list",
         "path string" => "a path",
         "string" => "text",
         "integer" | "floating point" => "a number",
-        "boolean" => "true or false",
+        "boolean" | "a boolean" => "true or false",
         "u16" | "u32" | "u64" | "usize" => "a whole number from 0",
         "a YAML tag starting with '!'" => "one of its words",
         kind if kind.starts_with("struct ") => "a mapping",

@@ -61,7 +61,6 @@ pub(super) struct Tls {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub(super) enum ClientAuth {
     #[default]
-    #[serde(alias = "")]
     NoClientCert,
     RequestClientCert,
     /// Under its old name too.
@@ -180,7 +179,8 @@ impl WebConfig {
         if let Some(RateLimit { interval: Some(interval), burst: 0 }) = self.rate_limit
             && !interval.0.is_zero()
         {
-            problems.add("rate_limit.burst", "expected a whole number from 1: without a burst every request is refused");
+            problems
+                .add("rate_limit.burst", "expected a whole number from 1: without a burst every request is refused");
         }
     }
 

@@ -6,6 +6,7 @@
 mod exposition;
 mod process;
 mod representations;
+mod site;
 mod support;
 mod vendor;
 
@@ -30,3 +31,5 @@ mod truth_ozonetel;
 mod truth_voximplant;
 mod truth_wolkvox;
 mod web;
+mod web_config;
+mod web_tls;

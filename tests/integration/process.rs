@@ -28,19 +28,26 @@ impl Process {
     }
 
     pub(crate) fn serve_on(address: &str, folder: &Path, yaml: &str, environment: &[(&str, &str)]) -> Self {
+        Self::serve_with(&[&format!("--web.listen-address={address}")], folder, yaml, environment)
+    }
+
+    /// With these options.
+    pub(crate) fn serve_with(options: &[&str], folder: &Path, yaml: &str, environment: &[(&str, &str)]) -> Self {
         let file = write(folder, "exporter.yml", format!("state: {{ path: state }}\n{yaml}"));
-        let mut child = Command::new(env!("CARGO_BIN_EXE_contact-center-exporter"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_contact-center-exporter"));
+        command
             .arg(format!("--config.file={}", file.display()))
-            .arg(format!("--web.listen-address={address}"))
+            .args(options)
             .arg("--log.level=debug")
             .env_clear()
             .envs(environment.iter().copied())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+            .stdin(Stdio::null());
+        Self::spawn(command)
+    }
+
+    /// Starts what becomes the exporter.
+    pub(crate) fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let log = Arc::<Mutex<String>>::default();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let kept = Arc::clone(&log);

@@ -3,12 +3,14 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use contact_center_exporter::app::App;
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config;
 use contact_center_exporter::simulator::{Options, Simulator};
+use contact_center_exporter::web::Access;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::OnceCell;
@@ -54,9 +56,14 @@ impl Running {
 
     /// Starts on the rest of an exporter.yml in a folder that may hold its other files.
     pub(crate) async fn start_in(folder: TempDir, yaml: &str, clock: &Clock) -> Self {
+        Self::start_guarded(folder, yaml, clock, Access::open()).await
+    }
+
+    /// The same, serving only whom `access` lets in.
+    pub(crate) async fn start_guarded(folder: TempDir, yaml: &str, clock: &Clock, access: Arc<Access>) -> Self {
         let file = write(folder.path(), "exporter.yml", format!("state: {{ path: state }}\n{yaml}"));
         let loaded = config::load(&file).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
-        let app = App::new(&loaded, clock, "/metrics").unwrap();
+        let app = App::new(&loaded, clock, "/metrics").unwrap().guarded(access);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
