@@ -69,7 +69,8 @@ pub enum Command {
     Demo(Demo),
     /// Exit with 0 if the exporter on this host answers healthy, else with 1
     ///
-    /// For container health checks: asks /-/healthy.
+    /// For container health checks: asks /-/healthy, over TLS if that is what the exporter speaks. With passwords or client
+    /// certificates it is refused, unless --web.auth-exempt-health lets it in; it has no certificate to show.
     Health(HealthCheck),
 }
 

@@ -2,27 +2,29 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use bytes::Bytes;
 use clap::Parser as _;
 use contact_center_exporter::app::{App, StartError};
 use contact_center_exporter::cli::{
     self, Cli, Command, Demo, EXIT_CONFIG, EXIT_RUNTIME, HealthCheck, ListenAddress, Log, PlanFormat, Serve, Web,
 };
+use contact_center_exporter::client::{Http, Request, Transport as _};
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::ConfigError;
+use contact_center_exporter::settings::{AccountSettings, Tls};
 use contact_center_exporter::web::{Access, Reloader, WebConfigError};
 use contact_center_exporter::{config, demo, telemetry};
-use http_body_util::Empty;
-use hyper_util::client::legacy;
-use hyper_util::rt::TokioExecutor;
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use url::Url;
 
+/// Time for an answer to `health`.
+const HEALTH_TIME: Duration = Duration::from_secs(5);
 /// Time for everything to end once the stop signal came.
 const STOP_TIME: Duration = Duration::from_millis(4800);
 
@@ -188,17 +190,33 @@ async fn reload_at(mut hangup: Signal, reloader: Reloader) {
     }
 }
 
-/// Asks the exporter on this host how it is.
+/// Asks the exporter on this host how it is, in plain text or else over TLS. Its certificate is not looked at: nothing is
+/// told to it, and it carries the name that others know the host by.
 async fn health(options: &HealthCheck) -> ExitCode {
-    let client = legacy::Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    let settings = AccountSettings {
+        vendor: "",
+        account: String::new(),
+        timeout: HEALTH_TIME,
+        rate_limit: None,
+        max_in_flight: None,
+        proxy_url: None,
+        tls: Tls { insecure_skip_verify: true, ..Tls::default() },
+    };
+    let mut hint = "";
     for address in options.listen.reachable() {
-        let Ok(url) = format!("http://{address}/-/healthy").parse() else { continue };
-        let answer = tokio::time::timeout(Duration::from_secs(5), client.get(url)).await;
-        if answer.is_ok_and(|answer| answer.is_ok_and(|answer| answer.status().is_success())) {
-            return ExitCode::SUCCESS;
+        for scheme in ["http", "https"] {
+            let Ok(url) = Url::parse(&format!("{scheme}://{address}/-/healthy")) else { continue };
+            let Ok(client) = Http::new(&settings, "health", Path::new(""), &url) else { continue };
+            match tokio::time::timeout(HEALTH_TIME, client.send(&Request::get(url))).await {
+                Ok(Ok(answer)) if answer.status == 200 => return ExitCode::SUCCESS,
+                Ok(Ok(answer)) if answer.status == 401 => {
+                    hint = "; it wants a password, --web.auth-exempt-health answers health checks without one";
+                }
+                _ => {}
+            }
         }
     }
-    fail(EXIT_RUNTIME, &format!("no healthy exporter on {}", options.listen))
+    fail(EXIT_RUNTIME, &format!("no healthy exporter on {}{hint}", options.listen))
 }
 
 fn start_logs(log: Log) {

@@ -141,6 +141,27 @@ async fn health_needs_no_password_if_it_is_exempt() {
     site.running.stop().await;
 }
 
+/// Exit code and what it tells.
+async fn health(site: &Site) -> (Option<i32>, String) {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_contact-center-exporter"));
+    command.args(["health", &format!("--web.listen-address={}", site.address())]);
+    Process::spawn(command).end().await
+}
+
+#[tokio::test]
+async fn the_health_command_speaks_what_the_exporter_speaks() {
+    let site = Site::new(TLS).await;
+    assert_eq!(health(&site).await.0, Some(0));
+    site.running.stop().await;
+    let web = format!("{TLS}{}", users(&[("asha", "hunter2")]));
+    for (exempt, code, told) in [(false, 1, "--web.auth-exempt-health"), (true, 0, "")] {
+        let site = Site::with(Authority::new(), &web, exempt).await;
+        let (exit, log) = health(&site).await;
+        assert!(exit == Some(code) && log.contains(told), "{log}");
+        site.running.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn headers_stand_on_every_answer() {
     let web = "http_server_config:\n  headers:\n    X-Frame-Options: deny\n    X-Content-Type-Options: nosniff\n    X-XSS-Protection: '0'\n    Strict-Transport-Security: max-age=60\n    Content-Security-Policy: default-src 'none'\n";

@@ -6,14 +6,26 @@ use std::time::Duration;
 
 use rcgen::SanType;
 use reqwest::{Version, tls};
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::site::{Authority, DEADLINE, Site, TLS, identity};
+
+/// A connection after its handshake, with these application protocols.
+async fn connect(site: &Site, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(site.authority.0.pem().as_bytes()).unwrap()).unwrap();
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let stream = TcpStream::connect(site.address()).await.unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+}
 
 #[tokio::test]
 async fn clients_show_what_they_are_asked_for() {
@@ -99,12 +111,7 @@ async fn versions_are_limited() {
 async fn suites_and_groups_are_those_of_the_file() {
     let keys = "  max_version: TLS12\n  curve_preferences: [CurveP521, CurveP384]\n  cipher_suites: [TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA]\n";
     let site = Site::new(&format!("{TLS}{keys}")).await;
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(site.authority.0.pem().as_bytes()).unwrap()).unwrap();
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let stream = TcpStream::connect(site.address()).await.unwrap();
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    let stream = connect(&site, &[]).await;
     let agreed = stream.get_ref().1;
     let suite = agreed.negotiated_cipher_suite().unwrap().suite().as_str();
     assert_eq!(suite, Some("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"));
@@ -158,5 +165,40 @@ async fn a_handshake_has_ten_seconds_and_nobody_waits_for_it() {
         assert_eq!(end.unwrap_or(0), 0);
     }
     assert!(started.elapsed() >= Duration::from_secs(9), "{:?}", started.elapsed());
+    site.running.stop().await;
+}
+
+/// After the handshake the limits are those of plain connections.
+#[tokio::test]
+async fn who_asks_nothing_over_tls_is_hung_up() {
+    let site = Site::new(TLS).await;
+    let started = Instant::now();
+    let (mut old, mut new) = (connect(&site, &[b"http/1.1"]).await, connect(&site, &[b"h2"]).await);
+    assert_eq!(old.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(new.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    // What HTTP/2 begins with, and then no request.
+    new.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    old.write_all(b"GET /metrics HTTP/1.1\r\nhost").await.unwrap();
+    for stream in [&mut old, &mut new] {
+        let mut told = Vec::new();
+        let end = tokio::time::timeout(DEADLINE, stream.read_to_end(&mut told)).await;
+        assert!(end.is_ok(), "it is still open");
+    }
+    assert!(started.elapsed() >= Duration::from_secs(9), "{:?}", started.elapsed());
+    site.running.stop().await;
+}
+
+/// The limit is one for all connections and protocols.
+#[tokio::test]
+async fn forty_answers_are_under_way_at_once_over_http2_too() {
+    let site = Site::new(TLS).await;
+    let url = format!("https://{}/metrics", site.address());
+    let clients: Vec<_> = (0..3).map(|_| site.client().build().unwrap()).collect();
+    let asked = clients.iter().flat_map(|client| (0..40).map(|_| client.get(&url).send()));
+    let answers = futures_util::future::join_all(asked).await;
+    let statuses: Vec<_> = answers.iter().map(|answer| answer.as_ref().unwrap().status().as_u16()).collect();
+    assert!(statuses.iter().all(|status| [200, 503].contains(status)) && statuses.contains(&200), "{statuses:?}");
+    drop(answers);
+    assert_eq!(clients[0].get(&url).send().await.unwrap().status(), 200);
     site.running.stop().await;
 }
