@@ -42,7 +42,7 @@ Examples:
 
 Signals: SIGHUP reads exporter.yml and the secrets again, as POST /-/reload does; what is wrong changes nothing. SIGTERM and
 SIGINT finish running scrapes and exit within 5 s, a second one at once.
-Exit codes: 0 success, 1 failure at run time (address in use, state unusable), 64 wrong command line, 78 wrong configuration."
+Exit codes: 0 success, 1 failure at run time (address in use, certificate or state unusable), 64 wrong command line, 78 wrong configuration."
 )]
 pub struct Cli {
     /// What to do; without one, serve.

@@ -102,3 +102,68 @@ async fn answer(
     response.body_mut().answering = Some(answering);
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Empty};
+    use hyper::client::conn::http2::SendRequest;
+    use hyper_util::server::graceful::GracefulShutdown;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+    use crate::catalogue::Family;
+    use crate::clock::Clock;
+    use crate::health::Health;
+    use crate::page::{Page, Sample, Value};
+    use crate::web::Reloader;
+
+    /// A connection to `site`, and the task that serves it.
+    async fn connected(site: &Arc<Site>, graceful: &GracefulShutdown) -> (SendRequest<Empty<Bytes>>, JoinHandle<()>) {
+        let (client, server) = tokio::io::duplex(64 * 1024);
+        let serving = tokio::spawn(http2(server, Arc::clone(site), Access::open(), graceful.watcher()));
+        let handshake = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .initial_stream_window_size(65_535)
+            .handshake(TokioIo::new(client));
+        let (sender, connection) = handshake.await.unwrap();
+        tokio::spawn(connection);
+        (sender, serving)
+    }
+
+    async fn ask(sender: &mut SendRequest<Empty<Bytes>>) -> Response<Incoming> {
+        sender.ready().await.unwrap();
+        sender.send_request(Request::get("http://x/metrics").body(Empty::new()).unwrap()).await.unwrap()
+    }
+
+    /// More than a client takes without reading.
+    fn site() -> Arc<Site> {
+        let agent = |n: u32| {
+            let labels = vec![("agent", format!("{n:06} {}", "x".repeat(200)).into())];
+            Sample { family: Family::AgentSignedIn, labels, value: Value::Gauge(1.0), created: None }
+        };
+        let page = Arc::new(Page::new(1));
+        page.publish(0, Arc::new((0..1000).map(agent).collect::<Vec<_>>()));
+        Arc::new(Site::new(page, Health::default(), Clock::system(), "/metrics".to_owned(), Reloader::new().0))
+    }
+
+    /// HTTP/2 takes a part of a page whole, read or not, and the last part is small: it is the exporter's own figures.
+    #[tokio::test(start_paused = true)]
+    async fn answers_that_nobody_reads_hold_their_places_for_a_minute() {
+        let (site, graceful) = (site(), GracefulShutdown::new());
+        let (mut idle, serving) = connected(&site, &graceful).await;
+        let (mut other, _) = connected(&site, &graceful).await;
+        let mut unread = Vec::new();
+        for _ in 0..MAX_REQUESTS {
+            unread.push(ask(&mut idle).await);
+        }
+        assert!(unread.iter().all(|answer| answer.status() == 200));
+        assert_eq!(ask(&mut other).await.status(), 503);
+        // Whoever reads gets all of it, and makes room.
+        let read = unread.pop().unwrap().into_body().collect().await.unwrap().to_bytes();
+        assert!(read.len() > 200_000 && read.ends_with(b"\n"), "{}", read.len());
+        assert_eq!(ask(&mut other).await.status(), 200);
+        tokio::time::timeout(Duration::from_secs(75), serving).await.expect("it is cut off").unwrap();
+        let (mut other, _) = connected(&site, &graceful).await;
+        assert_eq!(ask(&mut other).await.status(), 200);
+    }
+}
