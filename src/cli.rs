@@ -105,7 +105,7 @@ pub struct Web {
     /// The file of the Prometheus exporter toolkit; docs/operating.md has its keys. It is read again while the exporter runs, and
     /// so are the certificates that it names. Nothing after the = is as if it were not given.
     #[arg(long = "web.config.file", value_name = "FILE")]
-    web_config_file: Option<OsString>,
+    access_file: Option<OsString>,
     /// Serve on the sockets that systemd has opened, in place of --web.listen-address
     #[arg(long = "web.systemd-socket")]
     pub systemd_socket: bool,
@@ -237,7 +237,7 @@ fn speed(text: &str) -> Result<f64, String> {
 impl Web {
     /// `--web.config.file`, if there is one.
     pub fn config_file(&self) -> Option<&Path> {
-        self.web_config_file.as_deref().map(Path::new).filter(|path| !path.as_os_str().is_empty())
+        self.access_file.as_deref().map(Path::new).filter(|path| !path.as_os_str().is_empty())
     }
 }
 

@@ -134,7 +134,7 @@ pub(super) fn load(path: &Path) -> Result<Checked, ConfigError> {
     problems.locate(&text);
     let Problems { errors, warnings, .. } = problems;
     if errors.is_empty() {
-        Ok(Checked { config, warnings, empty, file, text })
+        Ok(Checked { config, warnings, empty, text, file })
     } else {
         Err(ConfigError::Check { file, errors, warnings })
     }

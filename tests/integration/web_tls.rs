@@ -113,8 +113,8 @@ async fn suites_and_groups_are_those_of_the_file() {
     let site = Site::new(&format!("{TLS}{keys}")).await;
     let stream = connect(&site, &[]).await;
     let agreed = stream.get_ref().1;
-    let suite = agreed.negotiated_cipher_suite().unwrap().suite().as_str();
-    assert_eq!(suite, Some("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"));
+    let cipher = agreed.negotiated_cipher_suite().unwrap().suite().as_str();
+    assert_eq!(cipher, Some("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"));
     assert_eq!(format!("{:?}", agreed.negotiated_key_exchange_group().unwrap().name()), "secp384r1");
     drop(stream);
     site.running.stop().await;
