@@ -169,7 +169,8 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, access: Arc<Access>, 
                 }
             },
         };
-        tokio::spawn(connection::serve(stream, Arc::clone(&site), Arc::clone(&access), graceful.watcher()));
+        let watcher = graceful.watcher();
+        tokio::spawn(connection::serve(stream, Arc::clone(&site), Arc::clone(&access), watcher, stop.clone()));
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN_TIME, graceful.shutdown()).await;

@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::graceful::{GracefulConnection, Watcher};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use super::access::Access;
 use super::idle::{Activity, Answering, Watched};
@@ -21,13 +22,24 @@ use super::{Body, HEADER_BYTES, MAX_REQUESTS, Site, text};
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// Serves `site` over `stream` until either side has enough.
-pub(super) async fn serve(stream: TcpStream, site: Arc<Site>, access: Arc<Access>, watcher: Watcher) {
+pub(super) async fn serve(
+    stream: TcpStream,
+    site: Arc<Site>,
+    access: Arc<Access>,
+    watcher: Watcher,
+    stop: CancellationToken,
+) {
     // A page goes out in one piece: waiting to fill a packet only delays it.
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = access.acceptor().await else {
         return http1(stream, site, access, watcher).await;
     };
-    match tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)).await {
+    let handshake = tokio::select! {
+        // Nothing was asked yet that could be finished.
+        () = stop.cancelled() => return,
+        handshake = tokio::time::timeout(HANDSHAKE_TIME, acceptor.accept(stream)) => handshake,
+    };
+    match handshake {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
             http2(stream, site, access, watcher).await;
         }

@@ -165,7 +165,12 @@ async fn a_handshake_has_ten_seconds_and_nobody_waits_for_it() {
         assert_eq!(end.unwrap_or(0), 0);
     }
     assert!(started.elapsed() >= Duration::from_secs(9), "{:?}", started.elapsed());
+    // Nor does the end wait for one.
+    let _silent = TcpStream::connect(site.address()).await.unwrap();
+    assert_eq!(site.get(site.client(), "/metrics").await.unwrap().status(), 200);
+    let started = Instant::now();
     site.running.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
 }
 
 /// After the handshake the limits are those of plain connections.
