@@ -7,6 +7,9 @@ ARGS ?=
 SEEDS ?= 2000
 SEED ?=
 
+# Tests at once: most of them wait for something.
+TEST_THREADS ?= 6
+
 # What the TLS library compiles with.
 COMPILER = cc=gcc /usr/include/stdio.h=libc6-dev
 
@@ -20,7 +23,7 @@ help:
 	@echo 'make guide     follows docs/adding-a-vendor.md in a copy of the tree'
 	@echo 'make mutants   plants known mistakes, and sees whether the simulation notices'
 	@echo 'make bench     what it costs: start-up, memory, requests per second, scrapes'
-	@echo 'make fuzz      looks for input that breaks the page, for a minute each (needs cargo-fuzz and a nightly toolchain)'
+	@echo 'make fuzz      looks for input that breaks the page, for a minute each (needs a nightly toolchain)'
 
 demo:
 	scripts/need $(COMPILER)
@@ -31,7 +34,7 @@ test:
 	scripts/need $(COMPILER) prometheus promtool=prometheus amtool=prometheus-alertmanager prometheus-alertmanager
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets --test simulation -- -D warnings
-	$(CARGO) test --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) $(CARGO) test --locked
 	$(MAKE) simulate
 	$(MAKE) guide
 	$(CARGO) run --locked --quiet -- check-config exporter.yml
@@ -62,4 +65,7 @@ bench:
 
 fuzz:
 	scripts/need $(COMPILER)
-	for target in negotiate encode; do $(CARGO) +nightly fuzz run $$target -- -max_total_time=60 || exit 1; done
+	$(CARGO) fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	for target in negotiate encode; do \
+		$(CARGO) +nightly fuzz run --sanitizer none $$target -- -max_total_time=60 || exit 1; \
+	done
