@@ -16,7 +16,39 @@ pub enum Kind {
 }
 
 /// The values of the label `state` of agents.
-pub const STATES: [&str; 6] = ["after_call_work", "banned", "not_ready", "ready", "ringing", "talking"];
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum State {
+    /// Finishing a call's work.
+    AfterCallWork,
+    /// Taken out of the queues by the vendor.
+    Banned,
+    /// Signed in, and not available.
+    NotReady,
+    /// Waiting for a call.
+    Ready,
+    /// Being called.
+    Ringing,
+    /// On a call.
+    Talking,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::AfterCallWork, Self::Banned, Self::NotReady, Self::Ready, Self::Ringing, Self::Talking];
+
+    /// As the label has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AfterCallWork => "after_call_work",
+            Self::Banned => "banned",
+            Self::NotReady => "not_ready",
+            Self::Ready => "ready",
+            Self::Ringing => "ringing",
+            Self::Talking => "talking",
+        }
+    }
+}
 
 /// One row of the table.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 
 use crate::amount::Amount;
-use crate::catalogue::Family;
+use crate::catalogue::{Family, State};
 use crate::failure::{Failure, Reason};
 use crate::ledger::windows::Window;
 
@@ -27,7 +27,7 @@ pub enum Entity {
 
 /// A call or leg id. It never prints.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct CallId(String);
+pub struct CallId(Box<str>);
 
 /// The part of a vendor's total that a figure belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,8 +53,8 @@ pub struct Figure {
     pub family: Family,
     /// About whom.
     pub entity: Entity,
-    /// Value of the counter's own label (`state`), if it has one.
-    pub label: Option<&'static str>,
+    /// Which state, if the counter has states.
+    pub state: Option<State>,
     /// Which part of the vendor's total.
     pub bucket: Bucket,
     /// The vendor's figure for that part.
@@ -179,7 +179,7 @@ impl Entity {
 
 impl CallId {
     /// An id as the vendor writes it.
-    pub fn new(id: impl Into<String>) -> Self {
+    pub fn new(id: impl Into<Box<str>>) -> Self {
         Self(id.into())
     }
 
@@ -200,7 +200,7 @@ impl fmt::Debug for CallId {
 impl Reading {
     /// Adds a figure.
     pub fn figure(&mut self, family: Family, entity: &Entity, bucket: &Bucket, amount: Amount) {
-        self.figures.push(Figure { family, entity: entity.clone(), label: None, bucket: bucket.clone(), amount });
+        self.figures.push(Figure { family, entity: entity.clone(), state: None, bucket: bucket.clone(), amount });
     }
 
     /// Adds an observation.

@@ -79,9 +79,8 @@ impl Book {
                             let Some(key) = bucket.first().and_then(|figure| self.key(&figure.bucket, &open)) else {
                                 continue;
                             };
-                            let counters = bucket.iter().filter_map(|figure| {
-                                Some((Slot::counter(figure.family, figure.label)?, figure.amount))
-                            });
+                            let counters =
+                                bucket.iter().map(|figure| (Slot::counter(figure.family, figure.state), figure.amount));
                             mentioned = true;
                             if key == Key::Session {
                                 session.extend(counters);

@@ -1,7 +1,7 @@
 //! A slot is one number of one entity: a counter, a counter's state, or one part of a histogram. In memory it is three
 //! bytes; in the state file it has a name, so that files outlive changes of the catalogue.
 
-use crate::catalogue::{ALL, Family, Kind, STATES};
+use crate::catalogue::{ALL, Family, Kind, State};
 use crate::page::histogram::native_bucket;
 
 /// Which number.
@@ -18,8 +18,8 @@ pub struct Slot {
 pub enum Part {
     /// The counter itself, or the sum of a histogram.
     Whole,
-    /// The counter of one agent state, by its place in [`STATES`].
-    State(u8),
+    /// The counter of one agent state.
+    State(State),
     /// Observations that fell into this bucket of a histogram and into no lower one; one past the last bound is `+Inf`.
     Bucket(u8),
     /// Observations in the native bucket of this index plus [`NATIVE_ZERO`]; 0 holds those of zero.
@@ -37,13 +37,9 @@ impl Part {
 }
 
 impl Slot {
-    /// The counter of a family, of one state if it has states. An unknown state has no slot.
-    pub fn counter(family: Family, state: Option<&str>) -> Option<Self> {
-        let part = match state {
-            None => Part::Whole,
-            Some(state) => Part::State(u8::try_from(STATES.iter().position(|known| *known == state)?).ok()?),
-        };
-        Some(Self { family, part })
+    /// The counter of a family, of one state if it has states.
+    pub fn counter(family: Family, state: Option<State>) -> Self {
+        Self { family, part: state.map_or(Part::Whole, Part::State) }
     }
 
     /// The histogram bucket into which `value` falls.
@@ -63,7 +59,7 @@ impl Slot {
     pub(super) fn index(self) -> usize {
         let part = match self.part {
             Part::Whole => 0,
-            Part::State(index) => 1 + usize::from(index),
+            Part::State(state) => 1 + state as usize,
             Part::Bucket(index) => 257 + usize::from(index),
             Part::Native(number) => 513 + usize::from(number),
         };
@@ -74,7 +70,7 @@ impl Slot {
     pub fn name(self) -> String {
         let spec = self.family.spec();
         match (self.part, spec.kind) {
-            (Part::State(index), _) => format!("{}|{}", spec.name, STATES.get(usize::from(index)).unwrap_or(&"?")),
+            (Part::State(state), _) => format!("{}|{}", spec.name, state.name()),
             (Part::Bucket(index), Kind::Histogram(bounds)) => {
                 let bound = bounds.get(usize::from(index)).copied().unwrap_or(f64::INFINITY);
                 format!("{}|<={bound}", spec.name)
@@ -104,7 +100,10 @@ impl Slot {
                 Some(Self { family, part: Part::Bucket(u8::try_from(index).ok()?) })
             }
             (Some(_), _) => None,
-            (None, _) => Self::counter(family, Some(part)),
+            (None, _) => {
+                let state = State::ALL.into_iter().find(|state| state.name() == part)?;
+                Some(Self::counter(family, Some(state)))
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
-use crate::catalogue::{Family, Kind, STATES};
+use crate::catalogue::{Family, Kind};
 use crate::health::ReportId;
 use crate::ledger::slot::Part;
 use crate::ledger::{Book, Total};
@@ -157,7 +157,7 @@ fn add_counters(encoder: &mut Encoder<'_>, totals: &[Total], mut start: impl FnM
         }
         for Total { slot, amount, since } in group {
             let state = match slot.part {
-                Part::State(index) => STATES.get(usize::from(index)).map(|state| ("state", *state)),
+                Part::State(state) => Some(("state", state.name())),
                 _ => None,
             };
             encoder.add(family, state.as_slice(), &Value::Counter(*amount), start(*since));

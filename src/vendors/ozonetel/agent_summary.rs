@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::api::{Access, Envelope, open};
 use super::{Api, INTERVAL};
 use crate::amount::Amount;
-use crate::catalogue::Family;
+use crate::catalogue::{Family, State};
 use crate::client::{Answer, Lane, Request};
 use crate::failure::Failure;
 use crate::reading::{Bucket, Entity, Figure, Gauge, Reading};
@@ -51,12 +51,12 @@ struct Row {
 }
 
 /// The counters, in the order of [`Row::times`]; states as the contract maps them.
-const COUNTERS: [(Family, Option<&str>); 6] = [
-    (Family::AgentState, Some("talking")),
-    (Family::AgentState, Some("ringing")),
-    (Family::AgentState, Some("ready")),
-    (Family::AgentState, Some("not_ready")),
-    (Family::AgentState, Some("after_call_work")),
+const COUNTERS: [(Family, Option<State>); 6] = [
+    (Family::AgentState, Some(State::Talking)),
+    (Family::AgentState, Some(State::Ringing)),
+    (Family::AgentState, Some(State::Ready)),
+    (Family::AgentState, Some(State::NotReady)),
+    (Family::AgentState, Some(State::AfterCallWork)),
     (Family::AgentLogin, None),
 ];
 
@@ -175,12 +175,12 @@ impl Day {
     fn add_to(self, reading: &mut Reading, day: Date) {
         let bucket = Bucket::Day(day);
         for (entity, agent) in self.agents {
-            for ((family, label), time) in COUNTERS.into_iter().zip(agent.times) {
+            for ((family, state), time) in COUNTERS.into_iter().zip(agent.times) {
                 if let Some(amount) = time {
                     reading.figures.push(Figure {
                         family,
                         entity: entity.clone(),
-                        label,
+                        state,
                         bucket: bucket.clone(),
                         amount,
                     });

@@ -12,7 +12,7 @@ use super::method::{Method, range};
 use super::number::Number;
 use super::rows::{Count, Row, Single, by_operator};
 use crate::amount::Amount;
-use crate::catalogue::Family;
+use crate::catalogue::{Family, State};
 use crate::client::Answer;
 use crate::failure::Failure;
 use crate::reading::Reading;
@@ -25,12 +25,12 @@ pub const REPORT: &str = "operator_status";
 pub const API: &str = "GetACDOperatorStatusStatistics";
 
 /// Which statuses make up a state. `docs/vendors/voximplant.md` shows this table.
-const STATES: [(&str, &[&str]); 5] = [
-    ("ready", &["READY", "ONLINE"]),
-    ("talking", &["IN_SERVICE"]),
-    ("after_call_work", &["AFTER_SERVICE"]),
-    ("not_ready", &["TIMEOUT", "DND"]),
-    ("banned", &["BANNED"]),
+const STATES: [(State, &[&str]); 5] = [
+    (State::Ready, &["READY", "ONLINE"]),
+    (State::Talking, &["IN_SERVICE"]),
+    (State::AfterCallWork, &["AFTER_SERVICE"]),
+    (State::NotReady, &["TIMEOUT", "DND"]),
+    (State::Banned, &["BANNED"]),
 ];
 
 /// The report.
@@ -95,9 +95,9 @@ impl Row for Day {
             Parsed::Absent => return Vec::new(),
             Parsed::Wrong => return vec![Count::new(Family::AgentState, Parsed::Wrong)],
         };
-        let count = |(state, names): (&'static str, &[&str])| {
+        let count = |(state, names): (State, &[&str])| {
             let times = names.iter().filter_map(|name| statuses.get(*name)?.as_ref()).map(Item::time);
-            Count { family: Family::AgentState, label: Some(state), amount: times.fold(Parsed::Absent, sum) }
+            Count { family: Family::AgentState, state: Some(state), amount: times.fold(Parsed::Absent, sum) }
         };
         STATES.into_iter().map(count).collect()
     }
@@ -142,7 +142,7 @@ mod tests {
         let line = |figure: &crate::reading::Figure| {
             let Bucket::Day(day) = figure.bucket else { panic!("no day") };
             let agent = figure.entity.label().map_or("", |(_, agent)| agent);
-            format!("{agent} {} {} {}", figure.label.unwrap_or("-"), day.day(), figure.amount)
+            format!("{agent} {} {} {}", figure.state.map_or("-", State::name), day.day(), figure.amount)
         };
         reading.figures.iter().map(line).collect()
     }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::errors;
 use crate::amount::Amount;
-use crate::catalogue::Family;
+use crate::catalogue::{Family, State};
 use crate::client::Answer;
 use crate::failure::Failure;
 use crate::reading::{Bucket, Entity, Figure, Reading};
@@ -29,8 +29,8 @@ pub trait Row: DeserializeOwned {
 pub struct Count {
     /// Which counter.
     pub family: Family,
-    /// Value of the counter's own label.
-    pub label: Option<&'static str>,
+    /// Which state, if the counter has states.
+    pub state: Option<State>,
     /// What came.
     pub amount: Parsed<Amount>,
 }
@@ -56,9 +56,9 @@ pub enum Single<T> {
 // === impl Count ===
 
 impl Count {
-    /// A figure of a counter without a label of its own.
+    /// A figure of a counter without states.
     pub const fn new(family: Family, amount: Parsed<Amount>) -> Self {
-        Self { family, label: None, amount }
+        Self { family, state: None, amount }
     }
 }
 
@@ -120,9 +120,9 @@ pub fn take<R: Row>(
     }
     reading.rows += 1;
     let entity = entity?;
-    for Count { family, label, amount } in counts {
+    for Count { family, state, amount } in counts {
         if let Parsed::Value(amount) = amount {
-            reading.figures.push(Figure { family, entity: entity.clone(), label, bucket: Bucket::Day(day), amount });
+            reading.figures.push(Figure { family, entity: entity.clone(), state, bucket: Bucket::Day(day), amount });
         }
     }
     Some((day, row))

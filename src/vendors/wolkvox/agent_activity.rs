@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::daily::{Day, Taken, agent};
 use crate::amount::Amount;
-use crate::catalogue::Family;
+use crate::catalogue::{Family, State};
 use crate::reading::{Bucket, Entity, Figure, Gauge, Reading};
 use crate::vendors::parse::{self, Parsed, Text};
 
@@ -133,16 +133,16 @@ impl Day for Activity {
                 }
             }
             for (state, figure) in [
-                ("ready", sums.ready),
-                ("talking", sums.talk),
-                ("ringing", sums.ring),
-                ("after_call_work", sums.after_call_work),
-                ("not_ready", sums.not_ready),
+                (State::Ready, sums.ready),
+                (State::Talking, sums.talk),
+                (State::Ringing, sums.ring),
+                (State::AfterCallWork, sums.after_call_work),
+                (State::NotReady, sums.not_ready),
             ] {
                 if let Some(amount) = figure {
-                    let (family, label) = (Family::AgentState, Some(state));
+                    let (family, state) = (Family::AgentState, Some(state));
                     let (entity, bucket) = (entity.clone(), bucket.clone());
-                    reading.figures.push(Figure { family, entity, label, bucket, amount });
+                    reading.figures.push(Figure { family, entity, state, bucket, amount });
                 }
             }
         }
@@ -186,9 +186,9 @@ mod tests {
         outcomes.remove(0).unwrap()
     }
 
-    fn figures(reading: &Reading, agent: &str) -> Vec<(Family, Option<&'static str>, f64)> {
+    fn figures(reading: &Reading, agent: &str) -> Vec<(Family, Option<State>, f64)> {
         let of = reading.figures.iter().filter(|figure| figure.entity == Entity::Agent(agent.into()));
-        of.map(|figure| (figure.family, figure.label, figure.amount.as_f64())).collect()
+        of.map(|figure| (figure.family, figure.state, figure.amount.as_f64())).collect()
     }
 
     fn gauges(reading: &Reading, agent: &str) -> Vec<(Vec<String>, f64)> {
@@ -217,11 +217,11 @@ mod tests {
                 (Family::AgentHandle, None, 3600.0),
                 (Family::AgentRing, None, 125.0),
                 (Family::AgentLogin, None, 11_400.0),
-                (Family::AgentState, Some("ready"), 5400.0),
-                (Family::AgentState, Some("talking"), 3150.0),
-                (Family::AgentState, Some("ringing"), 125.0),
-                (Family::AgentState, Some("after_call_work"), 450.0),
-                (Family::AgentState, Some("not_ready"), 2400.0),
+                (Family::AgentState, Some(State::Ready), 5400.0),
+                (Family::AgentState, Some(State::Talking), 3150.0),
+                (Family::AgentState, Some(State::Ringing), 125.0),
+                (Family::AgentState, Some(State::AfterCallWork), 450.0),
+                (Family::AgentState, Some(State::NotReady), 2400.0),
             ]
         );
         assert_eq!(

@@ -70,7 +70,12 @@ async fn modes_of_an_agent_are_added_up_and_each_day_is_asked_for_by_itself() {
         .iter()
         .map(|figure| {
             assert_eq!(figure.bucket, Bucket::Day(TODAY));
-            format!("{} {} {}", figure.entity.label().unwrap().1, figure.label.unwrap_or("login"), figure.amount)
+            format!(
+                "{} {} {}",
+                figure.entity.label().unwrap().1,
+                figure.state.map_or("login", State::name),
+                figure.amount
+            )
         })
         .collect();
     assert_eq!(
