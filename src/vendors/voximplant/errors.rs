@@ -40,9 +40,12 @@ pub fn result(answer: &Answer) -> Result<Cow<'_, RawValue>, Failure> {
 /// The result in an answer, and how many rows the vendor has in all, if it says so.
 pub fn page(answer: &Answer) -> Result<(Cow<'_, RawValue>, Option<u64>), Failure> {
     // Names reach us from many keyboards; one bad byte must not cost the whole answer. Without one nothing is copied.
-    match String::from_utf8_lossy(&answer.body) {
-        Cow::Borrowed(body) => read(answer.status, body).map(|(result, total)| (Cow::Borrowed(result), total)),
-        Cow::Owned(body) => read(answer.status, &body).map(|(result, total)| (Cow::Owned(result.to_owned()), total)),
+    match std::str::from_utf8(&answer.body) {
+        Ok(body) => read(answer.status, body).map(|(result, total)| (Cow::Borrowed(result), total)),
+        Err(_) => {
+            let body = String::from_utf8_lossy(&answer.body);
+            read(answer.status, &body).map(|(result, total)| (Cow::Owned(result.to_owned()), total))
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::directory::{QueueRow, list};
 use super::method::{Method, range};
 use super::number::Number;
-use super::rows::{Count, Row, Single, take};
+use super::rows::{Count, Row, Single, read, take};
 use super::{Selection, errors};
 use crate::amount::Amount;
 use crate::catalogue::Family;
@@ -196,7 +196,7 @@ pub fn decode(answer: &Answer, queue: &str, days: &[Date]) -> Result<Reading, Fa
     let entity = Entity::queue(queue);
     let today = days.iter().max();
     for raw in rows {
-        if let Some((day, row)) = take::<Day>(&mut reading, raw, entity.as_ref(), days)
+        if let Some((day, row)) = take::<Day>(&mut reading, read(raw), entity.as_ref(), days)
             && Some(&day) == today
             && let Some(entity) = &entity
         {

@@ -35,12 +35,11 @@ pub struct Count {
     pub amount: Parsed<Amount>,
 }
 
-/// One operator; his rows are looked into one by one, so that a bad one does not spoil the others.
+/// One operator with all of his rows, which can nearly always be read at once.
 #[derive(Deserialize)]
-struct Operator<'a> {
+struct Operator<R> {
     user_id: Text,
-    #[serde(borrow)]
-    statistics: Vec<&'a RawValue>,
+    statistics: Vec<R>,
 }
 
 /// What a type calls an array and a text an object.
@@ -85,26 +84,37 @@ pub fn by_operator<R: Row>(answer: &Answer, days: &[Date]) -> Result<Reading, Fa
         serde_json::from_str(result.get()).map_err(|_| Failure::malformed("the answer holds no list of operators"))?;
     let mut reading = Reading { read: 1, days: days.to_vec(), ..Reading::default() };
     for operator in operators {
-        let Ok(operator) = serde_json::from_str::<Operator<'_>>(operator.get()) else {
+        if let Ok(Operator { user_id, statistics }) = serde_json::from_str::<Operator<R>>(operator.get()) {
+            let entity = Entity::agent(user_id.as_str());
+            for row in statistics {
+                take(&mut reading, Some(row), entity.as_ref(), days);
+            }
+        } else if let Ok(Operator { user_id, statistics }) = serde_json::from_str::<Operator<&RawValue>>(operator.get())
+        {
+            // One by one, so that a bad row does not spoil the others.
+            let entity = Entity::agent(user_id.as_str());
+            for raw in statistics {
+                take::<R>(&mut reading, read(raw), entity.as_ref(), days);
+            }
+        } else {
             reading.rejected += 1;
-            continue;
-        };
-        let entity = Entity::agent(operator.user_id.as_str());
-        for raw in operator.statistics {
-            take::<R>(&mut reading, raw, entity.as_ref(), days);
         }
     }
     Ok(reading)
 }
 
-/// Takes one row in, unless it is about another day or cannot be trusted.
+/// The row, if it can be read.
+pub fn read<R: Row>(raw: &RawValue) -> Option<R> {
+    serde_json::from_str(raw.get()).ok()
+}
+
+/// Takes one row in, unless it could not be read, is about another day or cannot be trusted.
 pub fn take<R: Row>(
     reading: &mut Reading,
-    raw: &RawValue,
+    row: Option<R>,
     entity: Option<&Entity>,
     days: &[Date],
 ) -> Option<(Date, R)> {
-    let row = serde_json::from_str::<R>(raw.get()).ok();
     let Some((day, row)) = row.and_then(|row| Some((day(row.date())?, row))) else {
         reading.rejected += 1;
         return None;
