@@ -21,6 +21,7 @@ use crate::ledger::Ledger;
 use crate::ledger::redb::RedbStore;
 use crate::ledger::store::{Store, StoreError};
 use crate::page::Page;
+use crate::poll::Workshop;
 use crate::settings::{AccountSettings, SetupError};
 use crate::web::{self, Access, Reloader, Site};
 use fleet::{Fleet, Shared};
@@ -91,7 +92,8 @@ impl App {
             health: health.clone(),
             page: Arc::clone(&page),
             transport,
-            offload,
+            store: Workshop::new(offload),
+            encoder: Workshop::new(offload),
         };
         let mut fleet = Fleet::new(shared);
         let books = fleet.enlist(muster, &mut fleet::Places::new())?;

@@ -2,6 +2,7 @@
 //! the page when it has grown stale. A panic or a hang in one report touches no other.
 
 mod shown;
+mod workshop;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +24,7 @@ use crate::page::Page;
 use crate::reading::Reading;
 use crate::vendors::{Calendar, Poll, Report, ReportSetup};
 pub use shown::Shown;
+pub use workshop::Workshop;
 
 /// Everything that the task of one report needs.
 pub struct Task {
@@ -42,8 +44,10 @@ pub struct Task {
     pub slot: usize,
     /// Wall time.
     pub clock: Clock,
-    /// Whether transactions leave the event loop while they wait for the disk.
-    pub offload: bool,
+    /// Who stores.
+    pub store: Workshop,
+    /// Who encodes.
+    pub encoder: Workshop,
 }
 
 /// What a poll gives back: the report, and how it went.
@@ -103,9 +107,7 @@ impl Task {
         shown.set_fresh(fresh);
         shown.gauges().expire(self.setup.settings.stale_after);
         let (page, slot, source) = (Arc::clone(&self.page), self.slot, Arc::clone(shown));
-        if !self.offload {
-            page.publish(slot, source);
-        } else if tokio::task::spawn_blocking(move || page.publish(slot, source)).await.is_err() {
+        if self.encoder.run(move || page.publish(slot, source)).await.is_err() {
             tracing::error!(vendor = self.id.vendor, account = %self.id.account, report = self.id.report, "encoding panicked");
         }
     }
@@ -195,7 +197,7 @@ impl Task {
             let mut book = book.lock().unwrap_or_else(PoisonError::into_inner);
             book.apply(&shared, now, &calendar, &settings, &due)
         };
-        let applied = match if self.offload { tokio::task::spawn_blocking(apply).await } else { Ok(apply()) } {
+        let applied = match self.store.run(apply).await {
             Ok(Ok(applied)) => Ok(applied),
             Ok(Err(error)) => {
                 tracing::error!(vendor = self.id.vendor, account = %self.id.account, report = self.id.report, %error, "what was read could not be stored");

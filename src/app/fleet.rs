@@ -22,7 +22,7 @@ use crate::ledger::Ledger;
 use crate::ledger::names::AgentNames;
 use crate::ledger::store::StoreError;
 use crate::page::Page;
-use crate::poll::Task;
+use crate::poll::{Task, Workshop};
 use crate::settings::{AgentLabel, SetupError};
 use crate::vendors::{Calendar, ReportSetup, Setup};
 
@@ -40,7 +40,8 @@ pub(super) struct Shared {
     pub(super) health: Health,
     pub(super) page: Arc<Page>,
     pub(super) transport: TransportMaker,
-    pub(super) offload: bool,
+    pub(super) store: Workshop,
+    pub(super) encoder: Workshop,
 }
 
 /// The accounts.
@@ -150,7 +151,7 @@ impl Fleet {
         names: &AgentNames,
         places: &mut Places,
     ) -> Result<(Task, String), StoreError> {
-        let Shared { clock, ledger, health, page, offload, .. } = &self.shared;
+        let Shared { clock, ledger, health, page, store, encoder, .. } = &self.shared;
         let id = ReportId { vendor, account: account.as_str().into(), report: setup.name };
         // The call reports of one account count the same calls, whichever of them is configured.
         let calls = matches!(setup.calendar, Calendar::Calls { .. });
@@ -173,7 +174,8 @@ impl Fleet {
             page: Arc::clone(page),
             slot,
             clock: clock.clone(),
-            offload: *offload,
+            store: store.clone(),
+            encoder: encoder.clone(),
         };
         Ok((task, prefix))
     }

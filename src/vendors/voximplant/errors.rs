@@ -40,13 +40,11 @@ pub fn result(answer: &Answer) -> Result<Cow<'_, RawValue>, Failure> {
 /// The result in an answer, and how many rows the vendor has in all, if it says so.
 pub fn page(answer: &Answer) -> Result<(Cow<'_, RawValue>, Option<u64>), Failure> {
     // Names reach us from many keyboards; one bad byte must not cost the whole answer. Without one nothing is copied.
-    match std::str::from_utf8(&answer.body) {
-        Ok(body) => read(answer.status, body).map(|(result, total)| (Cow::Borrowed(result), total)),
-        Err(_) => {
-            let body = String::from_utf8_lossy(&answer.body);
-            read(answer.status, &body).map(|(result, total)| (Cow::Owned(result.to_owned()), total))
-        }
+    if let Ok(body) = std::str::from_utf8(&answer.body) {
+        return read(answer.status, body).map(|(result, total)| (Cow::Borrowed(result), total));
     }
+    let body = String::from_utf8_lossy(&answer.body);
+    read(answer.status, &body).map(|(result, total)| (Cow::Owned(result.to_owned()), total))
 }
 
 fn read(status: u16, body: &str) -> Result<(&RawValue, Option<u64>), Failure> {
