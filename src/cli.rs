@@ -10,6 +10,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::web::{HEALTHY, READY};
 pub use check_config::check_config;
 
 /// Exit code of a failure at run time: address in use, state unusable.
@@ -20,7 +21,7 @@ pub const EXIT_USAGE: u8 = 64;
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Paths that the exporter serves beside the metrics.
-const OWN_PATHS: [&str; 5] = ["/", "/-/healthy", "/-/ready", "/-/reload", "/api/v1/reports"];
+const OWN_PATHS: [&str; 5] = ["/", HEALTHY, READY, "/-/reload", "/api/v1/reports"];
 
 /// Prometheus exporter for contact centres on Ozonetel, Wolkvox, Huawei CC-Gateway and Voximplant.
 ///

@@ -40,6 +40,11 @@ const DRAIN_TIME: Duration = Duration::from_secs(4);
 /// Pause when no connection can be accepted, as when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Answered while the process serves.
+pub(crate) const HEALTHY: &str = "/-/healthy";
+/// Answered with 200 once every report was tried.
+pub(crate) const READY: &str = "/-/ready";
+
 /// What the routes read.
 #[derive(Debug)]
 pub struct Site {
@@ -74,9 +79,9 @@ impl Site {
         let path = request.uri().path();
         // Health is always answered, however busy the rest is.
         let health = match path {
-            "/-/healthy" => Some((StatusCode::OK, "healthy\n")),
-            "/-/ready" if self.health.ready() => Some((StatusCode::OK, "ready\n")),
-            "/-/ready" => Some((StatusCode::SERVICE_UNAVAILABLE, "not every report was tried yet\n")),
+            HEALTHY => Some((StatusCode::OK, "healthy\n")),
+            READY if self.health.ready() => Some((StatusCode::OK, "ready\n")),
+            READY => Some((StatusCode::SERVICE_UNAVAILABLE, "not every report was tried yet\n")),
             _ => None,
         };
         let page = path == "/" || path == "/api/v1/reports" || path == self.telemetry_path;

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use super::auth::{Passwords, Users, Verdict};
 use super::config::{self, Checked, RateLimit};
 use super::tls;
+use super::{HEALTHY, READY};
 use crate::config::ConfigError;
 use crate::settings::Problem;
 
@@ -131,7 +132,7 @@ impl Access {
         headers: &HeaderMap,
     ) -> Option<(StatusCode, &'static str)> {
         self.refresh().await;
-        let health = matches!(path, "/-/healthy" | "/-/ready");
+        let health = matches!(path, HEALTHY | READY);
         // Health is always answered.
         if !health && self.bucket.as_ref().is_some_and(|bucket| !bucket.take()) {
             return Some((StatusCode::TOO_MANY_REQUESTS, "more requests than the rate limit allows\n"));
