@@ -5,7 +5,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::Access;
 use super::idle::{Activity, Answering, Watched};
 use super::{Body, HEADER_BYTES, MAX_REQUESTS, Site, text};
+use crate::page;
 
 /// Time for a handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
@@ -111,13 +113,17 @@ async fn answer(
         None => site.answer(&request).await,
     };
     access.dress(response.headers_mut());
+    if request.method() == Method::HEAD {
+        // Over HTTP/2 nobody else leaves the body away.
+        let body = std::mem::replace(&mut response.body_mut().rest, page::Body::whole(Bytes::new()));
+        response.headers_mut().insert(header::CONTENT_LENGTH, body.length.into());
+    }
     response.body_mut().answering = Some(answering);
     Ok(response)
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use http_body_util::{BodyExt as _, Empty};
     use hyper::client::conn::http2::SendRequest;
     use hyper_util::server::graceful::GracefulShutdown;

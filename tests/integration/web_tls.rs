@@ -147,6 +147,24 @@ async fn http2_is_offered_unless_it_is_off() {
     site.running.stop().await;
 }
 
+/// A client of HTTP/2 takes a body after HEAD for a broken connection.
+#[tokio::test]
+async fn head_is_answered_without_a_body() {
+    let site = Site::new(TLS).await;
+    for (path, status) in [("/metrics", 200), ("/", 200), ("/-/healthy", 200), ("/-/reload", 405), ("/nowhere", 404)] {
+        for (client, version) in [(site.client(), Version::HTTP_2), (site.client().http1_only(), Version::HTTP_11)] {
+            let request = client.build().unwrap().head(format!("https://{}{path}", site.address()));
+            // The client takes a length away that is that of compressed bytes.
+            let answer = request.header("accept-encoding", "identity").send().await.unwrap();
+            assert_eq!((answer.status().as_u16(), answer.version()), (status, version), "{path}");
+            let length = answer.headers()["content-length"].to_str().unwrap().parse::<u64>();
+            assert!(length.as_ref().is_ok_and(|length| *length > 0), "{path} {length:?}");
+            assert_eq!(answer.text().await.unwrap(), "", "{path} {version:?}");
+        }
+    }
+    site.running.stop().await;
+}
+
 /// Who connects and says nothing neither stays nor keeps anybody waiting, nor who speaks plain text.
 #[tokio::test]
 async fn a_handshake_has_ten_seconds_and_nobody_waits_for_it() {
