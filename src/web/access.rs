@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::auth::{Passwords, Users, Verdict};
-use super::config::{self, Checked, RateLimit};
+use super::config::{self, Checked, RateLimit, WebConfig};
 use super::tls;
 use super::{HEALTHY, READY};
 use crate::config::ConfigError;
@@ -59,6 +59,10 @@ struct Rules {
     tls: Option<Arc<ServerConfig>>,
     users: Option<Users>,
     headers: HeaderMap,
+    /// Whether clients have to show a certificate,
+    certificate: bool,
+    /// and one with a certain name.
+    names: bool,
 }
 
 /// What stays as it was at the start, as in the toolkit; TLS too, as a listener cannot turn it on or off without cutting
@@ -176,7 +180,7 @@ impl Access {
         if !seen.change(file) {
             return;
         }
-        match seen.load(file, Some(self.fixed)) {
+        match seen.load(file, Some((self.fixed, &self.rules.load_full()))) {
             Ok((rules, _)) => {
                 self.rules.store(Arc::new(rules));
                 tracing::info!(file = %file.display(), "web configuration read again");
@@ -184,6 +188,24 @@ impl Access {
             Err(error) => {
                 tracing::error!(file = %file.display(), %error, "web configuration not read again, the last good one goes on");
             }
+        }
+    }
+}
+
+// === impl Rules ===
+
+impl Rules {
+    /// Place and reason, if `config` no longer asks for what is asked for now: that looks the same as a file that is only half written.
+    fn opened(&self, config: &WebConfig) -> Option<(&'static str, &'static str)> {
+        let (certificate, names) = config.asks();
+        if self.users.is_some() && config.basic_auth_users.is_none() {
+            Some(("basic_auth_users", "passwords are turned off by a restart or by {} only"))
+        } else if self.certificate && !certificate {
+            Some(("tls_server_config.client_auth_type", "certificates of clients become optional by a restart only"))
+        } else if self.names && !names {
+            Some(("tls_server_config.client_allowed_sans", "any name becomes allowed by a restart only"))
+        } else {
+            None
         }
     }
 }
@@ -198,7 +220,7 @@ impl Seen {
     }
 
     /// Puts the file to use, beside what stays as it was if the program runs already.
-    fn load(&mut self, file: &Path, running: Option<Fixed>) -> Result<(Rules, Fixed), WebConfigError> {
+    fn load(&mut self, file: &Path, running: Option<(Fixed, &Rules)>) -> Result<(Rules, Fixed), WebConfigError> {
         let checked = config::load(file)?;
         self.files = checked.config.tls_server_config.iter().flat_map(config::Tls::files).collect();
         // Before they are read for use, so that what changes in between is found next time.
@@ -208,7 +230,7 @@ impl Seen {
             http2: checked.config.http2(),
             rate_limit: checked.config.rate_limit,
         };
-        if let Some(running) = running {
+        if let Some((running, before)) = running {
             // Half written, as a file is that an editor has cut to write it anew, it would open every door.
             if checked.empty {
                 let message = "nothing stands in it".to_owned();
@@ -218,8 +240,11 @@ impl Seen {
                 let message = "TLS is turned on or off by a restart only";
                 return Err(checked.refused("tls_server_config", message.to_owned()).into());
             }
+            if let Some((place, message)) = before.opened(&checked.config) {
+                return Err(checked.refused(place, message.to_owned()).into());
+            }
         }
-        let rules = rules(&checked, running.unwrap_or(fixed).http2).map_err(|refusal| {
+        let rules = rules(&checked, running.map_or(fixed, |(running, _)| running).http2).map_err(|refusal| {
             if refusal.elsewhere {
                 let file = file.display().to_string();
                 WebConfigError::File { file, place: refusal.place, message: refusal.message }
@@ -236,7 +261,8 @@ fn rules(checked: &Checked, http2: bool) -> Result<Rules, tls::Refusal> {
     let config = &checked.config;
     let tls = config.tls_server_config.as_ref().map(|tls| tls::server(tls, http2)).transpose()?;
     let users = config.basic_auth_users.clone().and_then(Users::new);
-    Ok(Rules { tls: tls.map(Arc::new), users, headers: config.headers() })
+    let (certificate, names) = config.asks();
+    Ok(Rules { tls: tls.map(Arc::new), users, headers: config.headers(), certificate, names })
 }
 
 fn tell(file: &Path, warnings: &[Problem]) {

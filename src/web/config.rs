@@ -152,6 +152,13 @@ impl WebConfig {
         self.http_server_config.as_ref().and_then(|http| http.http2).unwrap_or(true)
     }
 
+    /// Whether clients have to show a certificate, and one with a certain name.
+    pub(super) fn asks(&self) -> (bool, bool) {
+        let Some(tls) = &self.tls_server_config else { return (false, false) };
+        let required = [ClientAuth::RequireAnyClientCert, ClientAuth::RequireAndVerifyClientCert];
+        (tls.client_auth_type.is_some_and(|kind| required.contains(&kind)), tls.client_allowed_sans.is_some())
+    }
+
     /// What every answer carries.
     pub(super) fn headers(&self) -> HeaderMap {
         let headers = self.http_server_config.iter().flat_map(|http| &http.headers).flatten();

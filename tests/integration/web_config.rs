@@ -4,10 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use contact_center_exporter::web::{Access, WebConfigError};
+use rcgen::SanType;
 use tokio::time::Instant;
 
 use super::process::Process;
-use super::site::{ACCOUNT, Authority, DEADLINE, Site, TLS, folder};
+use super::site::{ACCOUNT, Authority, DEADLINE, Site, TLS, folder, identity};
 use super::support::{Answer, read, write};
 
 fn files(folder: &str) -> Vec<PathBuf> {
@@ -218,6 +219,60 @@ async fn users_and_headers_change_without_a_restart() {
     assert_eq!((ask(&site, "/", asha).await.status, ask(&site, "/", ravi).await.status), (401, 200));
     write(site.path(), "web.yml", format!("{TLS}{}", users(&[("asha", "hunter2")])));
     until(&site, asha, 200).await;
+    site.running.stop().await;
+}
+
+/// As an editor or a copy leaves it for a moment. What is cut off would let everybody in.
+#[tokio::test]
+async fn a_file_that_is_half_written_opens_nothing() {
+    let folder = folder(&Authority::new());
+    let web =
+        format!("http_server_config: {{ headers: {{ X-Frame-Options: deny }} }}\n{}", users(&[("asha", "hunter2")]));
+    let file = write(folder.path(), "web.yml", &web);
+    let options = [&format!("--web.config.file={}", file.display()), "--web.listen-address=127.0.0.1:0"];
+    let mut process = Process::serve_with(&options, folder.path(), ACCOUNT, &[]);
+    let url = format!("http://{}/metrics", process.address().await);
+    let told = |process: &Process, words: &str| process.log().matches(words).count();
+    let status = async || reqwest::get(&url).await.unwrap().status().as_u16();
+    let settled = async |process: &Process, words: &str, times| {
+        let deadline = Instant::now() + DEADLINE;
+        while told(process, words) < times {
+            assert!(Instant::now() < deadline, "never {words}: {}", process.log());
+            status().await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert_eq!(status().await, 401);
+    let cut = web.find("basic_auth_users:").unwrap();
+    for (number, end) in [(1, cut), (2, cut + "basic_auth_users:".len())] {
+        write(folder.path(), "web.yml", &web[..end]);
+        settled(&process, "passwords are turned off by a restart or by {} only", number).await;
+        assert_eq!(status().await, 401, "{}", &web[..end]);
+    }
+    write(folder.path(), "web.yml", "basic_auth_users: {}\n");
+    settled(&process, "web configuration read again", 1).await;
+    assert_eq!(status().await, 200, "it is written out");
+    // Nor is there anything to be left out now.
+    write(folder.path(), "web.yml", "rate_limit: {}\n");
+    settled(&process, "web configuration read again", 2).await;
+    process.signal("TERM");
+    assert_eq!(process.end().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn certificates_of_clients_stay_required() {
+    let web = format!(
+        "{TLS}  client_ca_file: ca.pem\n  client_auth_type: RequireAndVerifyClientCert\n  client_allowed_sans: [prometheus.example]\n"
+    );
+    let site = Site::new(&web).await;
+    let stranger = || identity(site.authority.certify(vec![SanType::DnsName("other.example".try_into().unwrap())]));
+    for cut in [TLS, web.split_inclusive("ClientCert\n").next().unwrap()] {
+        write(site.path(), "web.yml", cut);
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        assert!(site.get(site.client(), "/metrics").await.is_err(), "no certificate: {cut}");
+        assert!(site.get(site.client().identity(stranger()), "/metrics").await.is_err(), "another name: {cut}");
+        assert!(site.get(site.client().identity(site.authority.client()), "/metrics").await.is_ok(), "{cut}");
+    }
     site.running.stop().await;
 }
 
