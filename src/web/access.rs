@@ -137,12 +137,14 @@ impl Access {
     ) -> Option<(StatusCode, &'static str)> {
         self.refresh().await;
         let health = matches!(path, HEALTHY | READY);
-        // Health is always answered.
-        if !health && self.bucket.as_ref().is_some_and(|bucket| !bucket.take()) {
+        let rules = self.rules.load_full();
+        let users = rules.users.as_ref().filter(|_| !(health && self.exempt_health));
+        // Health is always answered, but nobody may guess passwords there.
+        let counts = !health || users.is_some_and(|users| self.passwords.is_dear(users, headers));
+        if counts && self.bucket.as_ref().is_some_and(|bucket| !bucket.take()) {
             return Some((StatusCode::TOO_MANY_REQUESTS, "more requests than the rate limit allows\n"));
         }
-        let rules = self.rules.load_full();
-        let users = rules.users.as_ref().filter(|_| !(health && self.exempt_health))?;
+        let users = users?;
         match self.passwords.check(users, headers).await {
             Verdict::Known => None,
             Verdict::Unknown => Some((StatusCode::UNAUTHORIZED, "a user and a password are needed\n")),

@@ -74,12 +74,20 @@ impl Passwords {
         }
     }
 
+    /// Whether `check` would have to compare the request's password with a hash.
+    pub(super) fn is_dear(&self, users: &Users, headers: &HeaderMap) -> bool {
+        credentials(headers).is_some_and(|(user, password)| {
+            let hash = users.hashes.get(&user).unwrap_or(&users.nobodys);
+            !self.remembers(&self.digest(&user, hash, &password))
+        })
+    }
+
     /// Whether the request's name and password are one of `users`.
     pub(super) async fn check(&self, users: &Users, headers: &HeaderMap) -> Verdict {
         let Some((user, password)) = credentials(headers) else { return Verdict::Unknown };
         let hash = users.hashes.get(&user);
         let digest = self.digest(&user, hash.unwrap_or(&users.nobodys), &password);
-        if self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest) {
+        if self.remembers(&digest) {
             return Verdict::Known;
         }
         let Ok(_place) = self.waiting.try_acquire() else { return Verdict::Busy };
@@ -100,6 +108,10 @@ impl Passwords {
         }
         known.insert(digest);
         Verdict::Known
+    }
+
+    fn remembers(&self, digest: &[u8; 32]) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(digest)
     }
 
     fn digest(&self, user: &str, hash: &SecretString, password: &SecretString) -> [u8; 32] {

@@ -142,6 +142,26 @@ async fn health_needs_no_password_if_it_is_exempt() {
     site.running.stop().await;
 }
 
+#[tokio::test]
+async fn passwords_are_not_guessed_on_health_paths_without_limit() {
+    let web = format!("{TLS}{}rate_limit: {{ interval: 1h, burst: 3 }}\n", users(&[("asha", "hunter2")]));
+    let site = Site::new(&web).await;
+    let right = Some(("asha", "hunter2"));
+    for (path, user, status) in [
+        ("/-/healthy", right, 200),
+        ("/-/healthy", Some(("asha", "one")), 401),
+        ("/-/ready", Some(("nobody", "two")), 401),
+        ("/-/healthy", Some(("asha", "three")), 429),
+        ("/-/ready", Some(("asha", "hunter2x")), 429),
+        ("/metrics", right, 429),
+        ("/-/healthy", None, 401),
+        ("/-/healthy", right, 200),
+    ] {
+        assert_eq!(ask(&site, path, user).await.status, status, "{path} {user:?}");
+    }
+    site.running.stop().await;
+}
+
 /// Exit code and what it tells.
 async fn health(site: &Site) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_contact-center-exporter"));
