@@ -3,13 +3,14 @@
 //! what is wrong changes nothing.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, StatusCode};
 use rustls::ServerConfig;
 use sha2::{Digest as _, Sha256};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
@@ -125,7 +126,12 @@ impl Access {
 
     /// What makes the handshake of a new connection, if there is to be one.
     pub(super) async fn acceptor(self: &Arc<Self>) -> Option<TlsAcceptor> {
-        self.refresh().await;
+        if !self.fixed.tls {
+            return None;
+        }
+        if let Some(looking) = self.refresh() {
+            let _ = looking.await;
+        }
         self.rules.load().tls.clone().map(TlsAcceptor::from)
     }
 
@@ -135,8 +141,14 @@ impl Access {
         path: &str,
         headers: &HeaderMap,
     ) -> Option<(StatusCode, &'static str)> {
-        self.refresh().await;
         let health = matches!(path, HEALTHY | READY);
+        let free = health && (self.exempt_health || self.rules.load().users.is_none());
+        // Whoever finds a change waits until it holds, but what the file system does is nothing to health.
+        if let Some(looking) = self.refresh()
+            && !free
+        {
+            let _ = looking.await;
+        }
         let rules = self.rules.load_full();
         let users = rules.users.as_ref().filter(|_| !(health && self.exempt_health));
         // Health is always answered, but nobody may guess passwords there.
@@ -157,14 +169,14 @@ impl Access {
         headers.extend(self.rules.load().headers.clone());
     }
 
-    /// Looks whether the files changed, unless somebody did just now. Whoever finds a change waits until it holds.
-    async fn refresh(self: &Arc<Self>) {
+    /// Looks whether the files changed, unless somebody did just now.
+    fn refresh(self: &Arc<Self>) -> Option<JoinHandle<()>> {
         if self.file.is_none() || !self.due() {
-            return;
+            return None;
         }
         let access = Arc::clone(self);
         // All of it there: a caller that goes away must not take a change along.
-        let _ = tokio::task::spawn_blocking(move || access.look()).await;
+        Some(tokio::task::spawn_blocking(move || access.look()))
     }
 
     fn due(&self) -> bool {
@@ -178,7 +190,12 @@ impl Access {
 
     fn look(&self) {
         let Some(file) = &self.file else { return };
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = match self.seen.try_lock() {
+            Ok(seen) => seen,
+            Err(TryLockError::Poisoned(seen)) => seen.into_inner(),
+            // On a file system that hangs: more of them would only wait behind the first.
+            Err(TryLockError::WouldBlock) => return,
+        };
         if !seen.change(file) {
             return;
         }
@@ -315,6 +332,43 @@ impl Bucket {
 mod tests {
     use super::*;
     use crate::settings::Span;
+
+    /// A pipe to which nobody writes hangs as a file system does whose server is gone.
+    #[tokio::test]
+    async fn a_file_system_that_hangs_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, pipe, next) =
+            (folder.path().join("web.yml"), folder.path().join("pipe"), folder.path().join("next"));
+        std::fs::write(&file, "").unwrap();
+        std::fs::write(&next, "http_server_config: { headers: { X-Frame-Options: deny } }\n").unwrap();
+        let access = Access::load(&file, false).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        std::fs::rename(&pipe, &file).unwrap();
+        let ask = async |path: &str| {
+            *access.looked.lock().unwrap() -= READ_PERIOD;
+            let headers = HeaderMap::new();
+            matches!(tokio::time::timeout(Duration::from_secs(2), access.refuse(path, &headers)).await, Ok(None))
+        };
+        let health = ask(HEALTHY).await;
+        // Opened as soon as the other end is.
+        let (tell, opened) = tokio::sync::oneshot::channel();
+        let pipe = file.clone();
+        std::thread::spawn(move || tell.send(std::fs::File::options().write(true).open(pipe)));
+        let writer =
+            tokio::time::timeout(Duration::from_secs(30), opened).await.expect("nobody looks").unwrap().unwrap();
+        let (metrics, again) = (ask("/metrics").await, ask(HEALTHY).await);
+        // It goes on before anything is asserted: the test would hang too.
+        std::fs::rename(&next, &file).unwrap();
+        drop(writer);
+        assert!(health, "health waits for the file");
+        assert!(metrics && again, "the others wait behind it");
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while access.rules.load().headers.is_empty() {
+            assert!(Instant::now() < deadline, "the change is never found");
+            ask("/metrics").await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_and_then_one_per_interval() {
