@@ -100,8 +100,9 @@ impl JsonSchema for Span {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         // The units of humantime.
-        let unit = "(nsec|ns|usec|us|µs|msec|ms|(sec|second|minute|min|hour|hr|day|week|wk|month|year)s?|[smhdwMy])";
-        json_schema!({"type": "string", "pattern": format!("^( *[0-9]+ *{unit})+ *$")})
+        let unit = "(nanos|nsec|ns|usec|us|µs|millis|msec|ms|\
+            (sec|second|min|minute|hr|hour|day|wk|week|month|yr|year)s?|[smhdwMy])";
+        json_schema!({"type": "string", "pattern": format!("^( *[0-9]+(\\.[0-9]+)? *{unit})+ *$")})
     }
 }
 

@@ -10,6 +10,7 @@ use contact_center_exporter::config::schema;
 use serde_json::{Map, Value};
 
 use super::config::files;
+use super::support::write;
 
 const DOCUMENT: &str = "docs/configuration.md";
 
@@ -160,6 +161,28 @@ fn refusal(file: &Path) -> Option<String> {
 fn the_schema_takes_what_the_program_takes() {
     for file in files("tests/config/good").iter().map(Path::new).chain([Path::new("exporter.yml")]) {
         assert_eq!(refusal(file), None, "{}", file.display());
+    }
+}
+
+#[test]
+fn the_schema_takes_every_duration_that_the_program_takes() {
+    let folder = tempfile::tempdir().unwrap();
+    let answers = |duration: &str| {
+        let report = format!("agent_hold_mute: {{ settle: '{duration}' }}");
+        let account = format!("{{ account: co, server: '0010', token: t, reports: {{ {report} }} }}");
+        let file = write(folder.path(), "exporter.yml", format!("vendors: {{ wolkvox: [{account}] }}"));
+        (contact_center_exporter::config::load(&file).map(drop).map_err(|error| error.to_string()), refusal(&file))
+    };
+    // All of humantime's.
+    let units = "nanos nsec ns usec us µs millis msec ms seconds second secs sec s minutes minute min mins m hours hour hr hrs h days day d weeks week wk wks w months month M years year yr yrs y";
+    let counted = units.split(' ').flat_map(|unit| [format!("1{unit}"), format!(" 1 {unit} ")]);
+    let others = ["1h30m", "2h 37min", "1.5h", "0.5 days 10s"].map(str::to_owned);
+    for duration in counted.chain(others) {
+        assert_eq!(answers(&duration), (Ok(()), None), "{duration}");
+    }
+    for duration in ["", "0", "5", "h", "5 minuts", "1.h", ".5h", "-5m", "5m,", "1sm"] {
+        let (program, schema) = answers(duration);
+        assert!(program.is_err() && schema.is_some(), "{duration}: {program:?} {schema:?}");
     }
 }
 
