@@ -2,7 +2,7 @@
 //! unfinished transaction back when it is opened after a crash.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +50,8 @@ impl RedbStore {
         let made = !path.exists();
         if made {
             create(folder, &path)?;
+        } else {
+            tighten(&path);
         }
         // A process that is just ending, or one that was just forked off, may still hold the lock for a moment.
         let mut tries = 0;
@@ -164,6 +166,7 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
     let place = || {
         let aside = folder.join(format!("{FILE}.new"));
         let mut file = fs::File::options().write(true).create(true).truncate(true).mode(0o600).open(&aside)?;
+        tighten(&aside);
         let length = memory.len()?;
         file.set_len(length)?;
         let mut page = [0; PAGE];
@@ -180,6 +183,17 @@ fn create(folder: &Path, path: &Path) -> Result<(), StoreError> {
         fs::File::open(folder)?.sync_all()
     };
     place().map_err(|error: io::Error| open_error(error.to_string()))
+}
+
+/// Nobody else may read a file either that was there already. Where that cannot be had, as on some file systems, the start
+/// does not fail for it.
+fn tighten(path: &Path) {
+    let open = |metadata: fs::Metadata| metadata.permissions().mode() & 0o077 != 0;
+    if fs::metadata(path).is_ok_and(open)
+        && let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(0o600))
+    {
+        tracing::warn!(path = %path.display(), %error, "others may read the state");
+    }
 }
 
 /// A new file that somebody still looks at when redb has closed it.
@@ -277,12 +291,18 @@ mod tests {
 
     #[test]
     fn nobody_else_may_read_it() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         drop(RedbStore::open(&state).unwrap());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&state), mode(&state.join(FILE))), (0o700, 0o600));
+        // An older version made it, or it was left over when one was made.
+        for left in [FILE.to_owned(), format!("{FILE}.new")] {
+            fs::rename(state.join(FILE), state.join(&left)).unwrap();
+            fs::set_permissions(state.join(&left), fs::Permissions::from_mode(0o644)).unwrap();
+            drop(RedbStore::open(&state).unwrap());
+            assert_eq!(mode(&state.join(FILE)), 0o600, "{left}");
+        }
     }
 
     #[test]
