@@ -1,6 +1,6 @@
 //! How long a connection may take: headers have to arrive within 10 s of their first byte (or of the connection), an answer
 //! has to be taken within 60 s, as nobody may hold one of few places for ever, and between two requests a connection may
-//! rest for 60 s.
+//! rest for 60 s. Over HTTP/2 bytes tell nothing, and headers after the first have those 60 s.
 
 use std::collections::BTreeMap;
 use std::io;
