@@ -19,7 +19,8 @@
 //! end, as an agent's leg begins where the queue's ends; or somebody waited longer than it reaches back, up to two hours, so
 //! that an agent's leg is not taken for the whole of a call that began long before. Of today nothing is said of a call without
 //! an answered leg until its last leg has been over for a minute, and half an hour where a queue handed the caller on.
-//! The first windows of a day wait for 03:00 with their calls, as their first legs may stand on yesterday. While pages are read
+//! The first two hours of a day wait for 03:00 with their calls, as their first legs may stand on yesterday, and a call is
+//! counted on the day of its first leg; they are read with yesterday's last two. While pages are read
 //! a call may come of which one leg belongs on a page that was read before: where the list has grown, calls that are seen
 //! for the first time wait for the next look, and their windows with them.
 //!
