@@ -11,6 +11,8 @@ use crate::ledger::windows::{DueWindows, MINUTES, PER_DAY, Window, window_at};
 pub(super) const MARGIN: u8 = 2;
 /// It reaches back further where callers wait long, but not more than this.
 const MOST_BACK: u8 = 8;
+/// The same for the end of a wait: one wrong row must not have all its neighbours read.
+const MOST_AHEAD: u8 = 8;
 /// Rows that a chunk is made for, margins aside.
 const ROWS: u64 = 2000;
 /// More rows than this are better read in parts.
@@ -124,7 +126,7 @@ impl Chunk {
                 .saturating_add(jiff::SignedDuration::from_mins(i64::from(self.core.end) * MINUTES));
             // The next leg begins a moment later.
             let minutes = end.duration_since(core_end).as_mins().max(0) + 1;
-            u8::try_from(minutes / MINUTES + 1).unwrap_or(PER_DAY).min(PER_DAY)
+            u8::try_from(minutes / MINUTES + 1).unwrap_or(MOST_AHEAD).min(MOST_AHEAD)
         };
         let ahead = last_end.filter(|_| !self.tail).map_or(0, windows).max(self.ahead);
         let back = back.max(self.back);
@@ -222,9 +224,12 @@ impl Density {
         self.rows.extend(span.clone().map(|place| ((day, place), each)));
     }
 
-    /// Keeps how long somebody waited.
+    /// Keeps how long somebody waited. Whoever did so for longer than a request may reach back was not there.
     pub(super) fn learn_wait(&mut self, day: Date, seconds: i64) {
         let windows = u8::try_from(seconds / (MINUTES * 60)).unwrap_or(u8::MAX);
+        if windows > MOST_BACK {
+            return;
+        }
         let longest = self.waits.entry(day).or_default();
         *longest = windows.max(*longest);
     }

@@ -476,6 +476,40 @@ async fn a_call_is_unanswered_once_no_other_leg_can_come() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wrong_row_of_a_past_day_costs_a_few_requests_more() {
+    let mut costs = Vec::new();
+    for minutes in [1, 23 * 60 + 59] {
+        let calls = Calls::new(Mutex::new(many(8000, "2026-11-19T00:05:00", 10)));
+        calls.lock().unwrap().push(wait(51, 5, "2026-11-19T06:00:00", minutes, "UserHangup"));
+        let mut scene = Scene::over(&calls);
+        scene.poll("2026-11-19T23:50:00").await.unwrap();
+        let (mut kept, mut windows) = (Kept::default(), BTreeSet::new());
+        for minute in (0..55).step_by(5) {
+            let reading = scene.poll(&format!("2026-11-20T03:{minute:02}:00")).await.unwrap();
+            kept.add(&reading);
+            windows.extend(reading.windows.into_iter().filter(|(day, _)| *day == date(2026, 11, 19)));
+        }
+        assert_eq!((windows.len(), kept.unanswered.len()), (96, 1), "all of the day was read");
+        costs.push(scene.asked().len());
+    }
+    assert!(costs[1] <= costs[0] + 9, "{costs:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_says_it_ends_tomorrow_is_over() {
+    for hung_up in ["UserHangup", ""] {
+        let calls = Calls::new(Mutex::new(vec![wait(51, 5, "2026-11-20T10:00:00", 23 * 60 + 59, hung_up)]));
+        let mut scene = Scene::over(&calls);
+        let mut kept = Kept::default();
+        let reading = scene.poll("2026-11-20T10:05:00").await.unwrap();
+        kept.add(&reading);
+        assert_eq!(kept.unanswered.len(), 1, "{hung_up:?}");
+        assert!(reading.windows.contains(&(date(2026, 11, 20), 40)), "{hung_up:?}: the window was read");
+        assert_eq!(scene.report.density.back(), chunk::MARGIN, "{hung_up:?}: nobody waited");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_present_must_be_read_and_a_past_window_may_fail() {
     for (body, reason) in [
         (r#"{"status":"false","message":"userName or apiKey is Invalid"}"#, Reason::Auth),
