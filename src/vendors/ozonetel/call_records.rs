@@ -19,13 +19,15 @@
 //! end, as an agent's leg begins where the queue's ends; or somebody waited longer than it reaches back, up to two hours, so
 //! that an agent's leg is not taken for the whole of a call that began long before. Of today nothing is said of a call without
 //! an answered leg until its last leg has been over for a minute, and half an hour where a queue handed the caller on.
-//! The first windows of a day wait for 03:00 with their calls, as their first legs may stand on yesterday. While pages are read
-//! a call may come of which one leg belongs on a page that was read before: where the list has grown, calls that are seen
-//! for the first time wait for the next look, and their windows with them.
+//! The first two hours of a day wait for 03:00 with their calls, as their first legs may stand on yesterday, and a call is
+//! counted on the day of its first leg; they are read with yesterday's last two. While pages are read a call may come
+//! of which one leg belongs on a page that was read before: where the list has grown, calls that are seen for the first time
+//! wait for the next look, and their windows with them.
 //!
 //! **What remains.** A leg that begins more than half an hour after the start of a talk before it may be seen without that: it
 //! counts as a call of its own where the campaigns differ, and as unanswered if it is. The same holds for the first long wait
 //! of a day on a busy account, as far as the time to answer goes, and for waits of more than an hour and a half.
+//! A call over midnight of which a leg begins before 22:00 or after 02:00 may count on both days.
 
 mod chunk;
 mod pages;
@@ -33,7 +35,6 @@ mod pages;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use futures_util::future::BoxFuture;
-use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
@@ -121,8 +122,10 @@ impl CallRecords {
         let listed = bulk::assemble(rows.into_values());
         // Nobody knows what came of a call where its legs reach beyond what was asked for.
         let inner: Vec<_> = listed.calls().filter(|call| chunk.is_inner(&call.windows)).collect();
-        self.density.learn_wait(chunk.day, inner.iter().map(|call| call.wait).max().unwrap_or_default());
-        let last_end = inner.iter().filter_map(|call| call.unanswered).map(|(end, _)| end).max();
+        for call in &inner {
+            self.density.learn_wait(chunk.day, call.wait);
+        }
+        let last_end = inner.iter().filter_map(|call| call.unanswered).map(|last| last.end).max();
         if let Some(wider) = chunk.widened(last_end, self.density.back()) {
             return Ok(Found::TooNarrow(wider));
         }
@@ -137,12 +140,9 @@ impl CallRecords {
             let inner = chunk.is_inner(&call.windows);
             let first_seen = grown && inner && waiting.insert((chunk.day, id.clone()));
             // An agent's leg may not be listed yet; on a past day all is.
-            let patience = |handed_on| if handed_on { HANDED_ON } else { LISTED_BY };
-            let undecided = call
-                .unanswered
-                .filter(|(end, handed_on)| chunk.day == now.date() && end.saturating_add(patience(*handed_on)) > now);
+            let undecided = call.unanswered.filter(|last| chunk.day == now.date() && last.may_go_on(now));
             // Who was handed on is looked for when his window has aged.
-            if first_seen || inner && undecided.is_some_and(|(_, handed_on)| !handed_on) {
+            if first_seen || inner && undecided.is_some_and(|last| !last.handed_on) {
                 unsure.extend(call.windows.iter().copied());
             }
             whole && inner && !first_seen && undecided.is_none()
@@ -228,10 +228,6 @@ impl Report for CallRecords {
     }
 }
 
-/// So long after its end a leg, and the next one of its call, is listed for sure.
-const LISTED_BY: SignedDuration = SignedDuration::from_mins(1);
-/// The same where the caller left a queue and nobody hung up: he talks to somebody, and that leg may come with its end.
-const HANDED_ON: SignedDuration = SignedDuration::from_mins(30);
 /// After so many failures the next poll tries the others.
 const MOST_FAILURES: usize = 3;
 

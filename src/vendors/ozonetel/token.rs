@@ -1,7 +1,8 @@
 //! The account's token, where its authentication is set so. A new one kills the one before, so all reports of the account
 //! share one; it lives for an hour and is replaced a little earlier, or once when the vendor refuses it. Where it refuses a
 //! fresh one too the token is not what is wrong, and no other is made for a while. The vendor makes ten an hour: whoever
-//! needs more is not this program alone, and waits.
+//! needs more is not this program alone, and waits. Where asking fails nobody asks again for a while, as each agent and
+//! each page of every report would.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,6 +26,9 @@ pub(super) const LIMIT: RateLimit = RateLimit { count: 10, per: Duration::from_h
 /// So many are made in this time: a minute more than the vendor's, as the way there is uneven.
 const PERIOD: Duration = Duration::from_mins(61);
 
+/// After a failure none is asked for so long: an outage alone leaves the ten.
+const PAUSE: Duration = Duration::from_secs(61 * 60 / 10);
+
 /// After a fresh token was refused none is made in place of a refused one for so long: with those that grow old it stays
 /// below ten an hour.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -42,6 +46,8 @@ pub(super) struct Token {
 struct State {
     current: Option<(SecretString, Instant)>,
     made: VecDeque<Instant>,
+    /// The last attempt, if it failed.
+    failed: Option<(Instant, Failure)>,
     /// When a token was refused that had just been made in place of another.
     refused_fresh: Option<Instant>,
 }
@@ -91,6 +97,11 @@ impl Token {
         if let Some((token, _)) = current {
             return Ok(token.clone());
         }
+        if let Some((at, failure)) = &state.failed
+            && now.duration_since(*at) < PAUSE
+        {
+            return Err(failure.clone());
+        }
         while state.made.front().is_some_and(|made| now.duration_since(*made) >= PERIOD) {
             state.made.pop_front();
         }
@@ -102,9 +113,10 @@ impl Token {
         }
         state.made.push_back(now);
         let asked = client.ask(&self.lane, &request(access)?, decode).await;
-        if asked.as_ref().is_err_and(never_arrived) {
+        if asked.as_ref().is_err_and(made_none) {
             state.made.pop_back();
         }
+        state.failed = asked.as_ref().err().map(|failure| (now, failure.clone()));
         let token: SecretString = asked?.into();
         state.current = Some((token.clone(), now));
         Ok(token)
@@ -115,13 +127,9 @@ fn is_same(one: &SecretString, other: &SecretString) -> bool {
     one.expose_secret() == other.expose_secret()
 }
 
-/// Whether the vendor made no token for sure, or says so itself with a status of its own trouble.
-fn never_arrived(failure: &Failure) -> bool {
-    match failure.reason {
-        Reason::Network | Reason::Tls => true,
-        Reason::Unavailable => failure.status.is_some_and(|status| status >= 500),
-        _ => false,
-    }
+/// Whether the vendor made no token for sure. A gateway's error, or a connection that broke, may come after it did.
+fn made_none(failure: &Failure) -> bool {
+    failure.reason == Reason::Tls || failure.reason == Reason::Unavailable && failure.status == Some(503)
 }
 
 fn request(access: &Access) -> Result<Request, Failure> {
@@ -255,25 +263,40 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_outage_uses_up_no_token() {
-        let good = Arc::new(AtomicU64::new(0));
-        let shared = Arc::clone(&good);
-        let vendor = Vendor::new(move |asked: &Asked| match shared.load(Ordering::SeqCst) {
-            0 => answer(503, "<html>"),
-            _ if asked.url.path().ends_with("generateToken") => answer(200, r#"{"token":"t"}"#),
-            _ => answer(200, r#"{"status":"success","message":"success","details":[]}"#),
-        });
-        let access = with_token(&vendor);
-        for _ in 0..30 {
-            assert_eq!(ask(&vendor, &access).await, Err(Reason::Unavailable));
+        for status in [500, 502, 503, 504] {
+            let good = Arc::new(AtomicU64::new(0));
+            let shared = Arc::clone(&good);
+            let vendor = Vendor::new(move |asked: &Asked| match shared.load(Ordering::SeqCst) {
+                0 => answer(status, "<html>"),
+                _ if asked.url.path().ends_with("generateToken") => answer(200, r#"{"token":"t"}"#),
+                _ => answer(200, r#"{"status":"success","message":"success","details":[]}"#),
+            });
+            let access = with_token(&vendor);
+            let mut sent = Vec::new();
+            for _minute in 0..180 {
+                // Many agents at each poll.
+                for _ in 0..5 {
+                    assert_eq!(ask(&vendor, &access).await, Err(Reason::Unavailable), "{status}");
+                }
+                sent.push(made(&vendor));
+                tokio::time::advance(Duration::from_mins(1)).await;
+            }
+            assert!(sent.windows(60).all(|hour| hour.iter().sum::<usize>() <= 10), "{status}: {sent:?}");
+            good.store(1, Ordering::SeqCst);
+            tokio::time::advance(PAUSE).await;
+            assert_eq!(ask(&vendor, &access).await, Ok(()), "{status}");
         }
-        good.store(1, Ordering::SeqCst);
-        assert_eq!(ask(&vendor, &access).await, Ok(()));
-        // Nobody knows whether these arrived.
-        let lost = |reason| never_arrived(&Failure::new(reason, "test"));
-        assert_eq!(
-            [Reason::Network, Reason::Tls, Reason::Timeout, Reason::Malformed].map(lost),
-            [true, true, false, false]
-        );
+    }
+
+    #[test]
+    fn a_failure_after_which_a_token_may_be_there_counts_as_one() {
+        let status = |status| Failure::from_status(status);
+        let reason = |reason| Failure::new(reason, "test");
+        let none = [status(503), reason(Reason::Tls)];
+        let perhaps = [500, 502, 504, 200].map(status).into_iter();
+        let mut perhaps = perhaps.chain([Reason::Network, Reason::Timeout, Reason::Malformed].map(reason));
+        assert!(none.iter().all(made_none));
+        assert!(!perhaps.any(|failure| made_none(&failure)));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::ledger::windows::{DueWindows, MINUTES, PER_DAY, Window, window_at};
 pub(super) const MARGIN: u8 = 2;
 /// It reaches back further where callers wait long, but not more than this.
 const MOST_BACK: u8 = 8;
+/// The same for the end of a wait: one wrong row must not have all its neighbours read.
+const MOST_AHEAD: u8 = 8;
 /// Rows that a chunk is made for, margins aside.
 const ROWS: u64 = 2000;
 /// More rows than this are better read in parts.
@@ -47,9 +49,10 @@ pub(super) struct Density {
     waits: BTreeMap<Date, u8>,
 }
 
-/// Whether calls with a leg in this window may have begun on the day before.
+/// Whether calls with a leg in this window may have begun on the day before. A call is counted on the day of its first leg:
+/// whoever sees only the later ones would count it twice.
 pub(super) fn needs_yesterday(place: u8) -> bool {
-    place < MARGIN
+    place < MOST_BACK
 }
 
 /// What is due, as chunks: the present first, then the oldest. A poll has room for so many requests. `along`: the present
@@ -62,7 +65,8 @@ pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, along: bo
         .zip(due.tail.last())
         .map(|(first, last)| Chunk::tail(first.0, first.1..last.1 + 1).wider(density.back(), MARGIN));
     if let Some(tail) = tail {
-        chunks.push(if along { tail.extended(density) } else { tail });
+        let tail = if along { tail.extended(density) } else { tail };
+        chunks.push(tail.without_yesterday());
     }
     let tail = chunks.first().cloned();
     let room = requests.saturating_sub(tail.as_ref().map_or(0, |tail| density.pages(tail))).max(1);
@@ -103,7 +107,13 @@ impl Chunk {
     /// With so much asked for beyond the core. The tail goes to the end of the day: the vendor's clock may be ahead.
     fn wider(self, back: u8, ahead: u8) -> Self {
         let end = if self.tail { PER_DAY } else { self.core.end.saturating_add(ahead).min(PER_DAY) };
-        Self { span: self.core.start.saturating_sub(back)..end, back, ahead, ..self }
+        let wider = Self { back, ahead, ..self };
+        Self { span: wider.core.start.saturating_sub(wider.reach())..end, ..wider }
+    }
+
+    /// Windows that are asked for before the core: all that may matter where some of them are yesterday's.
+    fn reach(&self) -> u8 {
+        if !self.tail && needs_yesterday(self.core.start) { MOST_BACK } else { self.back }
     }
 
     /// How the chunk must be widened so that calls that ended then, or began to wait so much earlier, are seen whole; none if
@@ -116,21 +126,25 @@ impl Chunk {
                 .saturating_add(jiff::SignedDuration::from_mins(i64::from(self.core.end) * MINUTES));
             // The next leg begins a moment later.
             let minutes = end.duration_since(core_end).as_mins().max(0) + 1;
-            u8::try_from(minutes / MINUTES + 1).unwrap_or(PER_DAY).min(PER_DAY)
+            u8::try_from(minutes / MINUTES + 1).unwrap_or(MOST_AHEAD).min(MOST_AHEAD)
         };
         let ahead = last_end.filter(|_| !self.tail).map_or(0, windows).max(self.ahead);
         let back = back.max(self.back);
         ((back, ahead) != (self.back, self.ahead)).then(|| self.clone().wider(back, ahead))
     }
 
-    /// With as much of the day as fits into the same page. The tail asks for no other day: calls whose first leg may stand on
-    /// yesterday are left to others.
+    /// With as much of the day as fits into the same page.
     fn extended(self, density: &Density) -> Self {
         let fits = |start: &u8| density.sum(self.day, &(start.saturating_sub(self.back)..self.core.end)) <= ALONG;
-        let start = (MARGIN..self.core.start).rev().take_while(fits).last().unwrap_or(self.core.start).max(MARGIN);
+        let start = (0..self.core.start).rev().take_while(fits).last().unwrap_or(self.core.start);
+        let along = start < self.core.start;
+        Self { along, core: start..self.core.end, span: start.saturating_sub(self.back)..PER_DAY, ..self }
+    }
+
+    /// The tail asks for no other day: calls whose first leg may stand on yesterday are left to others.
+    fn without_yesterday(self) -> Self {
         let end = self.core.end;
-        let span = start.min(self.core.start).saturating_sub(self.back)..PER_DAY;
-        Self { along: start < self.core.start, core: start.min(end)..end, span, ..self }
+        Self { core: self.core.start.max(MOST_BACK).min(end)..end, ..self }
     }
 
     /// Whether it is worth while to read it in parts. A tail has one smaller part, what is due alone; that one is read
@@ -164,10 +178,11 @@ impl Chunk {
         if self.tail {
             return queries;
         }
-        if self.core.start < self.back
+        let over = self.reach().saturating_sub(self.core.start);
+        if over > 0
             && let Ok(before) = self.day.yesterday()
         {
-            queries.push((before, PER_DAY - (self.back - self.core.start)..PER_DAY));
+            queries.push((before, PER_DAY - over..PER_DAY));
         }
         let over = self.core.end.saturating_add(self.ahead).saturating_sub(PER_DAY).min(PER_DAY);
         if over > 0
@@ -190,7 +205,7 @@ impl Density {
     /// Requests that the chunk is likely to take.
     pub(super) fn pages(&self, chunk: &Chunk) -> u64 {
         let neighbours =
-            u64::from(!chunk.tail && (chunk.core.start < chunk.back || chunk.core.end + chunk.ahead > PER_DAY));
+            u64::from(!chunk.tail && (chunk.core.start < chunk.reach() || chunk.core.end + chunk.ahead > PER_DAY));
         self.sum(chunk.day, &chunk.filled()).div_ceil(PAGE).max(1) + neighbours
     }
 
@@ -209,9 +224,12 @@ impl Density {
         self.rows.extend(span.clone().map(|place| ((day, place), each)));
     }
 
-    /// Keeps how long somebody waited.
+    /// Keeps how long somebody waited. Whoever did so for longer than a request may reach back was not there.
     pub(super) fn learn_wait(&mut self, day: Date, seconds: i64) {
         let windows = u8::try_from(seconds / (MINUTES * 60)).unwrap_or(u8::MAX);
+        if windows > MOST_BACK {
+            return;
+        }
         let longest = self.waits.entry(day).or_default();
         *longest = windows.max(*longest);
     }
@@ -250,11 +268,13 @@ mod tests {
     #[test]
     fn a_quiet_day_is_one_request_and_its_first_windows_another_with_yesterdays_last() {
         let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &Density::default(), ROOM, true);
-        assert_eq!(chunks, [Chunk { along: true, span: 0..96, ..Chunk::tail(TODAY, 2..40) }, Chunk::past(TODAY, 0..2)]);
+        assert_eq!(chunks, [Chunk { along: true, span: 0..96, ..Chunk::tail(TODAY, 8..40) }, Chunk::past(TODAY, 0..8)]);
         assert_eq!(chunks[0].queries(TODAY), [(TODAY, 0..96)]);
-        assert_eq!(chunks[1].queries(TODAY), [(TODAY, 0..4), (YESTERDAY, 94..96)]);
+        assert_eq!(chunks[1].queries(TODAY), [(TODAY, 0..10), (YESTERDAY, 88..96)]);
         let midnight = plan(&due(0..1, &[]), &Density::default(), ROOM, true);
         assert_eq!(midnight, [Chunk { span: 0..96, ..Chunk::tail(TODAY, 1..1) }], "legs count, calls wait");
+        let later = plan(&due(0..0, &[(TODAY, 5..6)]), &Density::default(), ROOM, true);
+        assert_eq!(later[0].queries(TODAY), [(TODAY, 0..8), (YESTERDAY, 93..96)], "a window read again alone");
     }
 
     #[test]

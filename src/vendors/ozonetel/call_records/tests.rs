@@ -47,9 +47,13 @@ fn leg(id: u64, start: &str, changes: &Value) -> Value {
     row
 }
 
+/// When a leg began.
+fn stamp(row: &Value) -> String {
+    format!("{} {}", row["CallDate"].as_str().unwrap(), row["StartTime"].as_str().unwrap())
+}
+
 /// Newest first, within the asked window, a page at a time.
 fn list(calls: &[Value], asked: &Asked) -> String {
-    let stamp = |row: &Value| format!("{} {}", row["CallDate"].as_str().unwrap(), row["StartTime"].as_str().unwrap());
     let (from, to) = (asked.parameter("fromDate"), asked.parameter("toDate"));
     assert_eq!(from[..10], to[..10], "one day per request");
     let mut rows: Vec<_> = calls.iter().filter(|row| (from.clone()..=to.clone()).contains(&stamp(row))).collect();
@@ -128,11 +132,11 @@ async fn a_quiet_day_is_one_request_a_poll() {
     let reading = scene.poll("2026-11-20T10:10:00").await.unwrap();
     assert_eq!(scene.asked(), ["1 2026-11-20 00:00:00 23:59:59"]);
     assert_eq!((sum(&reading, Family::AgentHandledCalls), sum(&reading, Family::CampaignOutbound)), (100, 100));
-    assert_eq!(reading.windows.len(), 39, "all up to the running one, but the first two");
+    assert_eq!(reading.windows.len(), 33, "all up to the running one, but those of the first two hours");
     // A row that changes later is seen at the next poll.
     calls.lock().unwrap()[0]["WrapupDuration"] = "00:02:00".into();
     let reading = scene.poll("2026-11-20T10:15:00").await.unwrap();
-    let first_windows = ["1 2026-11-20 00:00:00 00:59:59", "1 2026-11-19 23:30:00 23:59:59"];
+    let first_windows = ["1 2026-11-20 00:00:00 02:29:59", "1 2026-11-19 22:00:00 23:59:59"];
     assert_eq!(scene.asked(), [&["1 2026-11-20 00:00:00 23:59:59"], &first_windows[..]].concat());
     scene.poll("2026-11-20T10:20:00").await.unwrap();
     assert_eq!(scene.asked().len(), 1);
@@ -168,8 +172,8 @@ async fn rows_that_come_while_pages_are_read_push_the_others_on() {
     });
     let reading = scene.poll("2026-11-20T10:06:00").await.unwrap();
     assert_eq!(scene.asked().len(), 3, "what is pushed on comes twice, and nothing is missed");
-    let quiet = reading.windows.iter().filter(|(_, place)| (2..36).contains(place)).count();
-    assert_eq!((reading.windows.len(), quiet), (34, 34), "windows with calls are read again");
+    let quiet = reading.windows.iter().filter(|(_, place)| (8..36).contains(place)).count();
+    assert_eq!((reading.windows.len(), quiet), (28, 28), "windows with calls are read again");
     let seen = sum(&reading, Family::AgentOutbound);
     assert!(seen >= 1200, "{seen}");
 }
@@ -414,6 +418,41 @@ async fn callers_who_wait_for_most_of_an_hour_count_once_and_with_their_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_over_midnight_counts_once_however_late_its_second_leg_begins() {
+    let queue = wait(51, 5, "2026-11-19T23:50:00", 45, "");
+    let first_talk = talk(51, 5, "2026-11-19T23:55:00");
+    for (first, campaign) in [(queue, "Sales"), (first_talk, "Support")] {
+        let mut second = talk(52, 5, "2026-11-20T00:35:00");
+        second["CampaignName"] = campaign.into();
+        // So busy a night that its windows are read in parts, and so quiet a one that they are brought along.
+        for others in [0, 720] {
+            let calls = Calls::new(Mutex::new(many(others, "2026-11-20T00:00:00", 10)));
+            let day = calls.lock().unwrap().clone();
+            let mut scene = Scene::over(&calls);
+            let mut buckets = BTreeSet::new();
+            for minute in (23 * 60 + 52..33 * 60).step_by(10) {
+                let now = at("2026-11-19T00:00:00") + SignedDuration::from_mins(minute);
+                let local = india().to_datetime(now);
+                let mut listed = Vec::new();
+                for (row, from) in [(&first, "2026-11-20T00:35:00"), (&second, "2026-11-20T00:36:02")] {
+                    listed.extend((now >= at(from)).then(|| row.clone()));
+                }
+                listed.extend(day.iter().filter(|row| stamp(row) <= local.strftime("%F %T").to_string()).cloned());
+                *calls.lock().unwrap() = listed;
+                let reading = scene.poll(&local.to_string()).await.unwrap();
+                let counted = reading.figures.iter().filter(|figure| figure.amount.as_whole() == Some(1));
+                let counted = counted.filter(|figure| figure.family == Family::CampaignAnswered);
+                let early = local < date(2026, 11, 20).at(2, 0, 0, 0);
+                buckets.extend(counted.map(|figure| format!("{:?}", figure.bucket)));
+                assert!(!early || buckets.is_empty(), "{local}: where it began cannot be read");
+                assert!(local < date(2026, 11, 20).at(3, 10, 0, 0) || buckets.len() == 1, "{local}: {buckets:?}");
+            }
+            assert!(buckets.first().unwrap().contains("2026-11-19"), "{buckets:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_is_unanswered_once_no_other_leg_can_come() {
     let now = ["2026-11-20T10:00:30", "2026-11-20T10:05:30", "2026-11-20T10:35:00", "2026-11-20T11:30:00"];
     let start = "2026-11-20T09:59:00";
@@ -433,6 +472,40 @@ async fn a_call_is_unanswered_once_no_other_leg_can_come() {
             kept.add(&scene.poll(now).await.unwrap());
             assert_eq!((kept.answered.len(), kept.unanswered.len()), expected, "{hung_up:?} at {now}");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_row_of_a_past_day_costs_a_few_requests_more() {
+    let mut costs = Vec::new();
+    for minutes in [1, 23 * 60 + 59] {
+        let calls = Calls::new(Mutex::new(many(8000, "2026-11-19T00:05:00", 10)));
+        calls.lock().unwrap().push(wait(51, 5, "2026-11-19T06:00:00", minutes, "UserHangup"));
+        let mut scene = Scene::over(&calls);
+        scene.poll("2026-11-19T23:50:00").await.unwrap();
+        let (mut kept, mut windows) = (Kept::default(), BTreeSet::new());
+        for minute in (0..55).step_by(5) {
+            let reading = scene.poll(&format!("2026-11-20T03:{minute:02}:00")).await.unwrap();
+            kept.add(&reading);
+            windows.extend(reading.windows.into_iter().filter(|(day, _)| *day == date(2026, 11, 19)));
+        }
+        assert_eq!((windows.len(), kept.unanswered.len()), (96, 1), "all of the day was read");
+        costs.push(scene.asked().len());
+    }
+    assert!(costs[1] <= costs[0] + 9, "{costs:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_says_it_ends_tomorrow_is_over() {
+    for hung_up in ["UserHangup", ""] {
+        let calls = Calls::new(Mutex::new(vec![wait(51, 5, "2026-11-20T10:00:00", 23 * 60 + 59, hung_up)]));
+        let mut scene = Scene::over(&calls);
+        let mut kept = Kept::default();
+        let reading = scene.poll("2026-11-20T10:05:00").await.unwrap();
+        kept.add(&reading);
+        assert_eq!(kept.unanswered.len(), 1, "{hung_up:?}");
+        assert!(reading.windows.contains(&(date(2026, 11, 20), 40)), "{hung_up:?}: the window was read");
+        assert_eq!(scene.report.density.back(), chunk::MARGIN, "{hung_up:?}: nobody waited");
     }
 }
 
@@ -474,6 +547,6 @@ async fn older_than_the_vendor_keeps_and_no_data_are_empty_lists() {
     ] {
         let mut scene = Scene::new(move |_| body.to_owned());
         let reading = scene.poll("2026-11-20T12:00:00").await.unwrap();
-        assert_eq!((reading.read, reading.figures.len(), reading.windows.len()), (1, 0, 47), "{body}");
+        assert_eq!((reading.read, reading.figures.len(), reading.windows.len()), (1, 0, 41), "{body}");
     }
 }

@@ -2,12 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use serde_json::Value;
 
 use super::{Leg, Row as _, RowV2, count_call};
 use crate::ledger::windows::{Window, window_at};
 use crate::reading::{CallId, Reading};
+
+/// So long after its end a leg, and the next one of its call, is listed for sure.
+const LISTED_BY: SignedDuration = SignedDuration::from_mins(1);
+/// The same where the caller left a queue and nobody hung up: he talks to somebody, and that leg may come with its end.
+const HANDED_ON: SignedDuration = SignedDuration::from_mins(30);
+/// Legs of a call that begin further apart are not put together.
+const LONGEST_WAIT: SignedDuration = SignedDuration::from_hours(2);
 
 /// What a list held.
 #[derive(Debug, Default)]
@@ -40,10 +48,19 @@ impl Listed {
 pub(in crate::vendors::ozonetel) struct Seen {
     /// Those in which its legs began.
     pub(in crate::vendors::ozonetel) windows: Vec<Window>,
-    /// Of an inbound call without an answered leg: when the last one ended, and whether the caller was only handed on by it.
-    pub(in crate::vendors::ozonetel) unanswered: Option<(DateTime, bool)>,
+    /// Of an inbound call without an answered leg: the last one.
+    pub(in crate::vendors::ozonetel) unanswered: Option<LastLeg>,
     /// How long the caller waited in a queue, in seconds.
     pub(in crate::vendors::ozonetel) wait: i64,
+}
+
+/// The last leg of a call that nobody has answered.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::vendors::ozonetel) struct LastLeg {
+    pub(in crate::vendors::ozonetel) start: DateTime,
+    pub(in crate::vendors::ozonetel) end: DateTime,
+    /// Whether it was a queue, and the caller went on from there.
+    pub(in crate::vendors::ozonetel) handed_on: bool,
 }
 
 /// Reads rows, each of which comes once.
@@ -97,8 +114,22 @@ impl Seen {
         let queued = legs.iter().filter(|leg| leg.is_queue());
         Self {
             windows: legs.iter().map(|leg| (leg.day, window_at(leg.start.time()))).collect(),
-            unanswered: last.filter(|_| unanswered).map(|leg| (leg.end, leg.is_queue() && !leg.hung_up)),
+            unanswered: last.filter(|_| unanswered).map(LastLeg::of),
             wait: queued.map(|leg| leg.end.duration_since(leg.start).as_secs()).max().unwrap_or_default(),
         }
+    }
+}
+
+impl LastLeg {
+    fn of(leg: &Leg) -> Self {
+        Self { start: leg.start, end: leg.end, handed_on: leg.is_queue() && !leg.hung_up }
+    }
+
+    /// Whether another leg may follow that is not listed yet.
+    pub(in crate::vendors::ozonetel) fn may_go_on(&self, now: DateTime) -> bool {
+        // A leg is listed when it is over: so long a one that has yet to end says something wrong.
+        let believed = self.end <= now || self.end.duration_since(self.start) <= LONGEST_WAIT;
+        let patience = if self.handed_on { HANDED_ON } else { LISTED_BY };
+        believed && self.end.saturating_add(patience) > now
     }
 }
