@@ -11,6 +11,7 @@ use contact_center_exporter::app::{App, Ground};
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::{self, Loaded};
 use contact_center_exporter::ledger::redb::RedbStore;
+use contact_center_exporter::ledger::store::Store as _;
 use contact_center_exporter::page::{Block, Format};
 use contact_center_exporter::simulator::{Options, Simulator, Vendor};
 use contact_center_exporter::web::Site;
@@ -132,7 +133,17 @@ impl Stage {
         let (net, disk) = (Arc::clone(&self.net), self.disk.clone());
         let ground = Ground {
             clock: self.clock.clone(),
-            store: Box::new(move || Ok(Box::new(RedbStore::over("simulated", move || Ok(disk.open()))?))),
+            store: Box::new(move || {
+                let mut store = RedbStore::over("simulated", move || Ok(disk.open()))?;
+                if store.read("")?.is_empty() {
+                    // A key that chance had made would make each run another story.
+                    let key = vec![7; 32];
+                    let format = 1_u32.to_be_bytes().to_vec();
+                    store
+                        .commit(&vec![("meta/format".to_owned(), Some(format)), ("meta/key".to_owned(), Some(key))])?;
+                }
+                Ok(Box::new(store))
+            }),
             transport: Box::new(move |settings, _, _| {
                 let vendor = Vendor::ALL.into_iter().find(|vendor| vendor.label() == settings.vendor);
                 let vendor = vendor.expect("one of the four");
@@ -171,7 +182,7 @@ impl Stage {
     /// Whether Huawei agents may soon sign out with figures that were never stored. In long outages they do.
     fn huawei_is_late(&self) -> bool {
         let success = *self.net.huawei_success.lock().expect("no panic");
-        !self.setting.long_outages && success.is_some_and(|at| self.now().duration_since(at) > HOUR * 2)
+        !self.setting.long_outages && success.is_some_and(|at| self.now().duration_since(at) > HOUR)
     }
 
     /// Lets time pass; false if the disk died meanwhile.
@@ -193,10 +204,22 @@ impl Stage {
         }
         if self.dice.percent(10) {
             let error = clock_error(&mut self.dice);
+            let error = if self.somebody_signs_in() { SignedDuration::ZERO } else { error };
             self.clock.set(self.now() + error);
-        } else if self.dice.percent(30) {
+        } else if self.dice.percent(30) || self.somebody_signs_in() {
             self.clock.set(self.now());
         }
+    }
+
+    /// Whether a Huawei agent signs in about now. With a clock that is minutes off, numbers that fit a new sign-in may look
+    /// like a stale node's: that is not promised.
+    fn somebody_signs_in(&self) -> bool {
+        let truth = self.net.simulator.truth();
+        let about = self.now().as_second() - 3600..self.now().as_second() + 3 * 3600;
+        truth.agents(Vendor::Huawei).iter().any(|agent| {
+            let later = truth.session(agent.index, about.end);
+            later.is_some_and(|session| about.contains(&session.since))
+        })
     }
 
     /// Now and then the program is told to stop; mostly it is just gone, wherever it is.
