@@ -36,9 +36,10 @@ pub(crate) struct Wire {
     pub(crate) vendor: Vendor,
 }
 
-/// After this much of a shift a Huawei agent takes no more calls, so that his last figures are read before he leaves: what
-/// follows is longer than the story may be without a reading, an hour until it gets calm, a step and an outage.
-pub(crate) const BUSY: i64 = 3 * 3600;
+/// After this much of a shift a Huawei agent takes no more calls, so that his last figures are read before he leaves. It is
+/// longer than the story may be without a reading (an hour until it gets calm, a step and an outage), so that he is read
+/// while his figures are still lower than the last shift's: else nobody can tell that he signed in anew.
+pub(crate) const BUSY: i64 = 5 * 3600;
 
 impl Net {
     pub(crate) fn new(simulator: Simulator, clock: Clock, seed: u64, failures: u64) -> Self {
