@@ -50,7 +50,6 @@ pub struct State {
 pub struct Labels {
     /// What stands in the label `agent`.
     #[serde(default)]
-    #[schemars(extend("default" = "plain"))]
     pub agent: AgentLabel,
     /// HMAC-SHA256 key of `agent: pseudonym`.
     #[schemars(with = "Option<String>")]

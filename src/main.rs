@@ -15,7 +15,7 @@ use contact_center_exporter::client::{Http, Request, Transport as _};
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::ConfigError;
 use contact_center_exporter::settings::{AccountSettings, Tls};
-use contact_center_exporter::web::{Access, Reloader, WebConfigError};
+use contact_center_exporter::web::{Access, HEALTHY, Reloader, WebConfigError};
 use contact_center_exporter::{config, demo, telemetry};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
@@ -101,6 +101,7 @@ async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce
     let access = match web.config_file().map(|file| Access::load(file, web.auth_exempt_health)).transpose() {
         Ok(access) => access.unwrap_or_else(Access::open),
         Err(error @ WebConfigError::Config(_)) => return fail(EXIT_CONFIG, &error.to_string()),
+        // As for a port in use: what is written may be right, and what it stands on is not there.
         Err(error @ WebConfigError::File { .. }) => return fail(EXIT_RUNTIME, &error.to_string()),
     };
     let listeners = match listen(&web).await {
@@ -194,18 +195,14 @@ async fn reload_at(mut hangup: Signal, reloader: Reloader) {
 /// told to it, and it carries the name that others know the host by.
 async fn health(options: &HealthCheck) -> ExitCode {
     let settings = AccountSettings {
-        vendor: "",
-        account: String::new(),
         timeout: HEALTH_TIME,
-        rate_limit: None,
-        max_in_flight: None,
-        proxy_url: None,
         tls: Tls { insecure_skip_verify: true, ..Tls::default() },
+        ..AccountSettings::new("", "")
     };
     let mut hint = "";
     for address in options.listen.reachable() {
         for scheme in ["http", "https"] {
-            let Ok(url) = Url::parse(&format!("{scheme}://{address}/-/healthy")) else { continue };
+            let Ok(url) = Url::parse(&format!("{scheme}://{address}{HEALTHY}")) else { continue };
             let Ok(client) = Http::new(&settings, "health", Path::new(""), &url) else { continue };
             match tokio::time::timeout(HEALTH_TIME, client.send(&Request::get(url))).await {
                 Ok(Ok(answer)) if answer.status == 200 => return ExitCode::SUCCESS,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 pub use limits::{RateLimit, Span};
@@ -17,7 +17,7 @@ pub use places::{Problem, Problems};
 pub use secret::{Hidden, SecretSource};
 
 /// `labels.agent`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AgentLabel {
     /// The vendor's own key.
@@ -76,6 +76,29 @@ pub struct ReportSettings {
     pub backfill: Duration,
 }
 
+impl AccountSettings {
+    /// The defaults.
+    pub fn new(vendor: &'static str, account: &str) -> Self {
+        Self {
+            vendor,
+            account: account.to_owned(),
+            timeout: TIMEOUT,
+            rate_limit: None,
+            max_in_flight: None,
+            proxy_url: None,
+            tls: Tls::default(),
+        }
+    }
+}
+
+impl ReportSettings {
+    /// The defaults of a report that is polled on this interval.
+    pub fn every(interval: Duration) -> Self {
+        let stale_after = (interval * 4).max(MIN_STALE);
+        Self { interval, rate_limit: None, stale_after, settle: SETTLE, backfill: BACKFILL }
+    }
+}
+
 /// A secret or file named in the configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {message}")]
@@ -96,7 +119,7 @@ macro_rules! account_config {
             /// Label value, unique over the whole file.
             pub account: String,
             /// Time limit of one request.
-            #[schemars(extend("default" = "30s"))]
+            #[schemars(extend("default" = humantime::format_duration($crate::settings::TIMEOUT).to_string()))]
             pub timeout: Option<$crate::settings::Span>,
             /// In place of the vendor's documented limit, for each API of the account.
             pub rate_limit: Option<$crate::settings::RateLimit>,
@@ -113,13 +136,12 @@ macro_rules! account_config {
         impl $name {
             fn common(&self, vendor: &'static str) -> $crate::settings::AccountSettings {
                 $crate::settings::AccountSettings {
-                    vendor,
-                    account: self.account.clone(),
-                    timeout: self.timeout.map_or(std::time::Duration::from_secs(30), |span| span.0),
+                    timeout: self.timeout.map_or($crate::settings::TIMEOUT, |span| span.0),
                     rate_limit: self.rate_limit,
                     max_in_flight: self.max_in_flight,
                     proxy_url: self.proxy_url.as_ref().and_then(|text| text.parse().ok()).map($crate::settings::Hidden),
                     tls: self.tls.clone(),
+                    ..$crate::settings::AccountSettings::new(vendor, &self.account)
                 }
             }
         }
@@ -141,10 +163,10 @@ macro_rules! report_config {
             /// How long the last values stay after the last success. Default 4 × `interval`, at least 5m.
             pub stale_after: Option<$crate::settings::Span>,
             /// How long after its end a day may still change; until then it is read again hourly.
-            #[schemars(extend("default" = "6h"))]
+            #[schemars(extend("default" = humantime::format_duration($crate::settings::SETTLE).to_string()))]
             pub settle: Option<$crate::settings::Span>,
             /// How far back missed days are fetched after an outage.
-            #[schemars(extend("default" = "3d"))]
+            #[schemars(extend("default" = humantime::format_duration($crate::settings::BACKFILL).to_string()))]
             pub backfill: Option<$crate::settings::Span>,
             $($(#[$fmeta])* pub $field: $type,)*
         }
@@ -152,13 +174,14 @@ macro_rules! report_config {
         impl $name {
             /// The keys that any report may carry, with their defaults filled in.
             pub fn settings(&self) -> $crate::settings::ReportSettings {
-                let interval = self.interval.map_or($interval, |span| span.0);
+                let defaults =
+                    $crate::settings::ReportSettings::every(self.interval.map_or($interval, |span| span.0));
                 $crate::settings::ReportSettings {
-                    interval,
                     rate_limit: self.rate_limit,
-                    stale_after: self.stale_after.map_or((interval * 4).max($crate::settings::MIN_STALE), |span| span.0),
-                    settle: self.settle.map_or($crate::settings::SETTLE, |span| span.0),
-                    backfill: self.backfill.map_or($crate::settings::BACKFILL, |span| span.0),
+                    stale_after: self.stale_after.map_or(defaults.stale_after, |span| span.0),
+                    settle: self.settle.map_or(defaults.settle, |span| span.0),
+                    backfill: self.backfill.map_or(defaults.backfill, |span| span.0),
+                    ..defaults
                 }
             }
         }
@@ -176,8 +199,10 @@ pub(crate) fn unreadable(error: &std::io::Error) -> String {
     }
 }
 
+/// Default of `timeout`.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 /// Shortest default of `stale_after`.
-pub const MIN_STALE: Duration = Duration::from_mins(5);
+const MIN_STALE: Duration = Duration::from_mins(5);
 /// Default of `settle`.
 pub const SETTLE: Duration = Duration::from_hours(6);
 /// Default of `backfill`.

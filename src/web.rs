@@ -41,7 +41,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(4);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answered while the process serves.
-pub(crate) const HEALTHY: &str = "/-/healthy";
+pub const HEALTHY: &str = "/-/healthy";
 /// Answered with 200 once every report was tried.
 pub(crate) const READY: &str = "/-/ready";
 

@@ -16,7 +16,7 @@ use contact_center_exporter::ledger::redb::RedbStore;
 use contact_center_exporter::ledger::store::{Store, StoreError, Writes};
 use contact_center_exporter::ledger::{Book, Ledger};
 use contact_center_exporter::reading::{Bucket, Entity, Reading};
-use contact_center_exporter::settings::{AgentLabel, BACKFILL, ReportSettings, SETTLE};
+use contact_center_exporter::settings::{AgentLabel, ReportSettings};
 use contact_center_exporter::vendors::Calendar;
 use jiff::civil::{Date, date};
 use jiff::tz::TimeZone;
@@ -197,13 +197,7 @@ impl Polls {
 
 pub(crate) fn settings() -> ReportSettings {
     let minutes = std::time::Duration::from_mins;
-    ReportSettings {
-        interval: minutes(5),
-        rate_limit: None,
-        stale_after: minutes(20),
-        settle: SETTLE,
-        backfill: BACKFILL,
-    }
+    ReportSettings::every(minutes(5))
 }
 
 fn write_plain(folder: &Path, bytes: &[u8]) -> anyhow::Result<()> {

@@ -15,7 +15,7 @@ use contact_center_exporter::ledger::{Book, Ledger};
 use contact_center_exporter::page::Page;
 use contact_center_exporter::poll::Shown;
 use contact_center_exporter::reading::Reading;
-use contact_center_exporter::settings::{AgentLabel, BACKFILL, ReportSettings, SETTLE};
+use contact_center_exporter::settings::{AgentLabel, ReportSettings};
 use contact_center_exporter::vendors::Calendar;
 use contact_center_exporter::vendors::voximplant::operator_statistics;
 use jiff::civil::Date;
@@ -119,11 +119,5 @@ fn calendar() -> Calendar {
 
 fn settings() -> ReportSettings {
     let minutes = Duration::from_mins;
-    ReportSettings {
-        interval: minutes(1),
-        rate_limit: None,
-        stale_after: minutes(5),
-        settle: SETTLE,
-        backfill: BACKFILL,
-    }
+    ReportSettings::every(minutes(1))
 }

@@ -206,13 +206,7 @@ mod tests {
 
     fn settings(seconds: u64) -> ReportSettings {
         let interval = Duration::from_secs(seconds);
-        ReportSettings {
-            interval,
-            rate_limit: None,
-            stale_after: interval * 4,
-            settle: crate::settings::SETTLE,
-            backfill: crate::settings::BACKFILL,
-        }
+        ReportSettings::every(interval)
     }
 
     fn told(token_limit: u64, token_used: u64, used: u64) -> Told {

@@ -3,7 +3,6 @@
 use futures_util::future::{BoxFuture, join_all};
 
 use super::*;
-use crate::settings::Tls;
 
 /// Answers the first request after `0`, the others at once; keeps when each went out.
 struct Slow(Duration, Arc<Mutex<Vec<Instant>>>);
@@ -46,22 +45,8 @@ async fn eight(
     rate_limit: Option<RateLimit>,
     transport: impl FnOnce(Slow) -> Box<dyn Transport>,
 ) -> (Vec<Duration>, Duration) {
-    let settings = AccountSettings {
-        vendor: "huawei",
-        account: "a".to_owned(),
-        timeout: Duration::from_secs(30),
-        rate_limit,
-        max_in_flight: Some(1),
-        proxy_url: None,
-        tls: Tls::default(),
-    };
-    let report = ReportSettings {
-        interval: Duration::from_mins(5),
-        rate_limit: None,
-        stale_after: Duration::from_mins(20),
-        settle: crate::settings::SETTLE,
-        backfill: crate::settings::BACKFILL,
-    };
+    let settings = AccountSettings { rate_limit, max_in_flight: Some(1), ..AccountSettings::new("huawei", "a") };
+    let report = ReportSettings::every(Duration::from_mins(5));
     let sent = Arc::<Mutex<Vec<Instant>>>::default();
     let transport = transport(Slow(Duration::from_millis(4500), Arc::clone(&sent)));
     let client = Client::new(settings, transport, Clock::manual(Timestamp::UNIX_EPOCH), Health::default());
@@ -94,15 +79,7 @@ async fn getting_ready_takes_neither_the_request_s_time_nor_its_turn() {
 #[tokio::test(start_paused = true)]
 async fn a_used_up_quota_waits_for_the_next_day_and_not_for_the_one_after() {
     let clock = Clock::manual("2026-11-20T20:00:00Z".parse().unwrap());
-    let settings = AccountSettings {
-        vendor: "wolkvox",
-        account: "a".to_owned(),
-        timeout: Duration::from_secs(30),
-        rate_limit: None,
-        max_in_flight: None,
-        proxy_url: None,
-        tls: Tls::default(),
-    };
+    let settings = AccountSettings::new("wolkvox", "a");
     let sent = Arc::<Mutex<Vec<Instant>>>::default();
     let transport = Box::new(Slow(Duration::ZERO, Arc::clone(&sent)));
     let client = Client::new(settings, transport, clock.clone(), Health::default());
@@ -127,22 +104,8 @@ async fn a_used_up_quota_waits_for_the_next_day_and_not_for_the_one_after() {
 #[tokio::test(start_paused = true)]
 async fn whoever_waited_for_his_part_of_the_quota_does_not_go_once_the_vendor_has_refused_another() {
     let clock = Clock::scaled("2026-11-20T12:00:00Z".parse().unwrap(), 1.0);
-    let settings = AccountSettings {
-        vendor: "wolkvox",
-        account: "a".to_owned(),
-        timeout: Duration::from_secs(30),
-        rate_limit: None,
-        max_in_flight: None,
-        proxy_url: None,
-        tls: Tls::default(),
-    };
-    let report = ReportSettings {
-        interval: Duration::from_hours(1),
-        rate_limit: None,
-        stale_after: Duration::from_hours(4),
-        settle: crate::settings::SETTLE,
-        backfill: crate::settings::BACKFILL,
-    };
+    let settings = AccountSettings::new("wolkvox", "a");
+    let report = ReportSettings::every(Duration::from_hours(1));
     let sent = Arc::<Mutex<Vec<Instant>>>::default();
     let transport = Box::new(Slow(Duration::ZERO, Arc::clone(&sent)));
     let client = Client::new(settings, transport, clock.clone(), Health::default());

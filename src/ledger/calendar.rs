@@ -190,16 +190,9 @@ mod tests {
     use jiff::civil::date;
 
     use super::*;
-    use crate::settings::{BACKFILL, SETTLE};
 
     fn settings() -> ReportSettings {
-        ReportSettings {
-            interval: Duration::from_mins(5),
-            rate_limit: None,
-            stale_after: Duration::from_mins(20),
-            settle: SETTLE,
-            backfill: BACKFILL,
-        }
+        ReportSettings::every(Duration::from_mins(5))
     }
 
     fn at(text: &str) -> Timestamp {

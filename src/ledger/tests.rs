@@ -9,7 +9,6 @@ use super::entity::Key;
 use super::*;
 use crate::catalogue::Family;
 use crate::reading::{Bucket, CallId, CallUpdate, PendingCall};
-use crate::settings::{BACKFILL, SETTLE};
 
 /// A store whose contents outlive it, and that can be told to fail.
 #[derive(Clone, Default)]
@@ -56,13 +55,7 @@ impl Memory {
 }
 
 fn settings() -> ReportSettings {
-    ReportSettings {
-        interval: Duration::from_mins(5),
-        rate_limit: None,
-        stale_after: Duration::from_mins(20),
-        settle: SETTLE,
-        backfill: BACKFILL,
-    }
+    ReportSettings::every(Duration::from_mins(5))
 }
 
 fn utc() -> Calendar {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::ledger::calendar::rereads;
@@ -60,7 +60,6 @@ account_config! {
         pub api_key_env: Option<String>,
         /// How v2 requests prove who asks.
         #[serde(default)]
-        #[schemars(extend("default" = "api_key"))]
         pub auth: Auth,
         /// The zone of the vendor's days.
         #[serde(default = "default_timezone")]
@@ -71,7 +70,7 @@ account_config! {
 }
 
 /// `auth:`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Auth {
     /// The key itself, with every request.
@@ -96,7 +95,7 @@ pub struct Reports {
 }
 
 /// `api:`, the generation of the vendor's API.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Api {
     /// The old one, with credentials in the query.
@@ -110,9 +109,7 @@ pub enum Api {
 
 /// No report's own: a wait that the vendor asks for lasts five minutes at most.
 fn token_settings() -> ReportSettings {
-    let stale_after = INTERVAL;
-    let (settle, backfill) = (crate::settings::SETTLE, crate::settings::BACKFILL);
-    ReportSettings { interval: INTERVAL, rate_limit: None, stale_after, settle, backfill }
+    ReportSettings { stale_after: INTERVAL, ..ReportSettings::every(INTERVAL) }
 }
 
 fn default_base_url() -> String {

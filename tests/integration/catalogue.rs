@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::exposition::Exposition;
-use super::support::{OPEN_METRICS, client, read};
+use super::support::{OPEN_METRICS, assert_written, client, read};
 
 const DOCUMENT: &str = "docs/metrics.md";
 
@@ -96,11 +96,7 @@ fn families_of(page: &Exposition) -> BTreeMap<String, BTreeSet<String>> {
 
 #[test]
 fn the_document_is_that_of_the_catalogue() {
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(DOCUMENT, document()).unwrap();
-    }
-    let found = std::fs::read_to_string(DOCUMENT).unwrap_or_default();
-    assert!(found == document(), "{DOCUMENT} is out of date: run the test with UPDATE_DOCS=1");
+    let found = assert_written(DOCUMENT, &document());
     for (name, _) in specs() {
         assert_eq!(found.matches(&format!("| `{name}` |")).count(), 1, "{name} in {DOCUMENT}");
     }

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use clap::{Command, CommandFactory as _};
 use contact_center_exporter::cli::Cli;
 
+use super::support::assert_written;
+
 const DOCUMENT: &str = "docs/command-line.md";
 
 const INTRODUCTION: &str = "# The command line
@@ -34,9 +36,5 @@ fn section(command: &mut Command) -> String {
 
 #[test]
 fn the_document_is_what_help_says() {
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(DOCUMENT, document()).unwrap();
-    }
-    let found = std::fs::read_to_string(DOCUMENT).unwrap_or_default();
-    assert!(found == document(), "{DOCUMENT} is out of date: run the test with UPDATE_DOCS=1");
+    assert_written(DOCUMENT, &document());
 }

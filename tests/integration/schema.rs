@@ -10,6 +10,7 @@ use contact_center_exporter::config::schema;
 use serde_json::{Map, Value};
 
 use super::config::files;
+use super::support::assert_written;
 use super::support::write;
 
 const DOCUMENT: &str = "docs/configuration.md";
@@ -140,12 +141,7 @@ fn document(schema: &Value) -> String {
 
 #[test]
 fn the_document_is_that_of_the_schema() {
-    let document = document(&schema());
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(DOCUMENT, &document).unwrap();
-    }
-    let found = std::fs::read_to_string(DOCUMENT).unwrap_or_default();
-    assert!(found == document, "{DOCUMENT} is out of date: run the test with UPDATE_DOCS=1");
+    assert_written(DOCUMENT, &document(&schema()));
 }
 
 /// Why the schema does not take what is written there; none if it does, or if that is no YAML.

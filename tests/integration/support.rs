@@ -158,3 +158,13 @@ pub(crate) async fn voximplant_key() -> &'static str {
     })
     .await
 }
+
+/// The document stands in the tree as `text`, or is made to with `UPDATE_DOCS=1`; gives back what stands there.
+pub(crate) fn assert_written(document: &str, text: &str) -> String {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(document, text).unwrap();
+    }
+    let found = std::fs::read_to_string(document).unwrap_or_default();
+    assert!(found == text, "{document} is out of date: run the test with UPDATE_DOCS=1");
+    found
+}

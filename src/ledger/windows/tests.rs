@@ -14,13 +14,7 @@ const TENTH: Date = date(2026, 3, 10);
 const ELEVENTH: Date = date(2026, 3, 11);
 
 fn settings() -> ReportSettings {
-    ReportSettings {
-        interval: Duration::from_mins(5),
-        rate_limit: None,
-        stale_after: Duration::from_mins(20),
-        settle: SETTLE,
-        backfill: BACKFILL,
-    }
+    ReportSettings::every(Duration::from_mins(5))
 }
 
 fn at(text: &str) -> Timestamp {

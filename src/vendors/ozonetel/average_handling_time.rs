@@ -23,7 +23,6 @@ report_config! {
     pub struct AverageHandlingTimeReport, default INTERVAL, {
         /// Which API to ask.
         #[serde(default)]
-        #[schemars(extend("default" = "v2"))]
         pub api: Api,
         /// `agentId` of each agent.
         #[serde(default)]

@@ -27,7 +27,6 @@ report_config! {
     pub struct CallDetailsReport, default INTERVAL, {
         /// Which API to ask.
         #[serde(default)]
-        #[schemars(extend("default" = "v2"))]
         pub api: Api,
         /// The calls to ask for, one per line.
         pub ucid_file: Option<PathBuf>,

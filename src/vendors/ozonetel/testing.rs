@@ -11,7 +11,7 @@ use super::api::Access;
 use crate::client::{Answer, Client, Lane, Request, Transport, TransportError};
 use crate::clock::Clock;
 use crate::health::Health;
-use crate::settings::{AccountSettings, RateLimit, ReportSettings, Tls};
+use crate::settings::{AccountSettings, RateLimit, ReportSettings};
 
 /// One recorded request.
 #[derive(Debug, Clone)]
@@ -68,21 +68,10 @@ impl Vendor {
     /// A vendor without rate limit.
     pub(super) fn new(respond: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         let asked = Arc::<Mutex<Vec<Asked>>>::default();
-        let account = AccountSettings {
-            vendor: "ozonetel",
-            account: "in".to_owned(),
-            timeout: Duration::from_secs(30),
-            rate_limit: None,
-            max_in_flight: None,
-            proxy_url: None,
-            tls: Tls::default(),
-        };
+        let account = AccountSettings::new("ozonetel", "in");
         let report = ReportSettings {
-            interval: Duration::from_mins(5),
             rate_limit: Some(RateLimit { count: 1000, per: Duration::from_secs(1) }),
-            stale_after: Duration::from_mins(20),
-            settle: crate::settings::SETTLE,
-            backfill: crate::settings::BACKFILL,
+            ..ReportSettings::every(Duration::from_mins(5))
         };
         let transport = Fake { asked: Arc::clone(&asked), respond };
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);

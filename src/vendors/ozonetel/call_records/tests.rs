@@ -11,7 +11,6 @@ use super::*;
 use crate::catalogue::Family;
 use crate::failure::Reason;
 use crate::ledger::CallQueue;
-use crate::settings::{BACKFILL, SETTLE};
 use crate::vendors::ozonetel::testing::{Asked, Vendor, access, answer};
 
 const OUTBOUND: &str = include_str!("../../../../tests/fixtures/ozonetel/cdr_v2_outbound.json");
@@ -75,13 +74,7 @@ struct Scene {
 impl Scene {
     fn new(respond: impl Fn(&Asked) -> String + Send + Sync + 'static) -> Self {
         let vendor = Vendor::new(move |asked| answer(200, &respond(asked)));
-        let settings = ReportSettings {
-            interval: Duration::from_mins(5),
-            rate_limit: None,
-            stale_after: Duration::from_mins(20),
-            settle: SETTLE,
-            backfill: BACKFILL,
-        };
+        let settings = ReportSettings::every(Duration::from_mins(5));
         let pace = Pace::new(CallRecordsReport::LIMIT, settings.interval);
         let report = CallRecords::new(access(), vendor.lane.clone(), india(), pace, settings);
         Self { vendor, report, queue: CallQueue::default() }
