@@ -81,6 +81,12 @@ impl Spec {
         self.sources.is_empty()
     }
 
+    /// Whether it is true at the moment of the scrape only: what the exporter says of itself and its accounts. What it says
+    /// of a report changes with a poll, as the report's figures do.
+    pub fn is_live(&self) -> bool {
+        self.is_own() && !self.labels.contains(&"report")
+    }
+
     /// The unit that OpenMetrics wants named: the last part of the name, without `_total`.
     pub fn unit(&self) -> Option<&'static str> {
         let stem = self.name.trim_end_matches("_total");

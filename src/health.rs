@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -271,7 +271,12 @@ impl Health {
         self.lock().reports.iter().map(|(id, report)| (id.clone(), report.clone())).collect()
     }
 
-    /// The exporter's own block of the page, as text.
+    /// What is told of one report on the page.
+    pub fn samples_of(&self, id: &ReportId) -> Vec<Sample> {
+        self.lock().reports.get(id).map(|report| report.samples(id)).unwrap_or_default()
+    }
+
+    /// The exporter's own block of the page, as text: what is true at this moment only.
     pub fn block(&self, vendor_series: usize) -> Block {
         self.block_in(Representation { format: Format::Text004, gzip: false }, vendor_series)
     }
@@ -283,15 +288,8 @@ impl Health {
 
     fn samples(&self, vendor_series: usize) -> Vec<Sample> {
         let mut samples = process::samples();
-        // What counts here has counted since the process began.
-        let began = samples.iter().find_map(|sample| match sample.value {
-            Value::Gauge(at) if sample.family == Family::ProcessStart => Some(at),
-            _ => None,
-        });
+        let began = began();
         let inner = self.lock();
-        for (id, report) in &inner.reports {
-            add_report(&mut samples, id, report);
-        }
         let mut add = |family, labels: Vec<(&'static str, Arc<str>)>, value| {
             samples.push(Sample { family, labels, value, created: None });
         };
@@ -345,33 +343,44 @@ impl Health {
     }
 }
 
-fn add_report(samples: &mut Vec<Sample>, id: &ReportId, report: &ReportHealth) {
-    let labels =
-        || vec![("vendor", id.vendor.into()), ("account", Arc::clone(&id.account)), ("report", id.report.into())];
-    let mut add = |family, value| samples.push(Sample { family, labels: labels(), value, created: None });
-    for (family, count) in [
-        (Family::Polls, report.polls),
-        (Family::PollsSkipped, report.skipped),
-        (Family::RejectedRecords, report.rejected),
-        (Family::Revisions, report.revisions),
-        (Family::LostDays, report.lost_days),
-    ] {
-        add(family, Value::Counter(Amount::whole(count)));
-    }
-    if let Some(up) = report.up {
-        add(Family::Up, Value::Gauge(f64::from(u8::from(up))));
-        add(Family::LastPollDuration, Value::Gauge(report.last_duration.as_secs_f64()));
-    }
-    if let Some(at) = report.last_success {
-        add(Family::LastSuccess, Value::Gauge(seconds(at)));
-    }
-    let by_reason = [(Family::PollFailures, &report.failures), (Family::EntityFailures, &report.entity_failures)];
-    for (family, counts) in by_reason {
-        for (reason, count) in counts {
-            let mut labels = labels();
-            labels.push(("reason", reason.label().into()));
-            samples.push(Sample { family, labels, value: Value::Counter(Amount::whole(*count)), created: None });
+/// Since when everything counts that is counted here.
+fn began() -> Option<f64> {
+    static BEGAN: OnceLock<Option<f64>> = OnceLock::new();
+    *BEGAN.get_or_init(process::start)
+}
+
+impl ReportHealth {
+    fn samples(&self, id: &ReportId) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        let mut add = |family, reason: Option<Reason>, value| {
+            let mut labels =
+                vec![("vendor", id.vendor.into()), ("account", Arc::clone(&id.account)), ("report", id.report.into())];
+            labels.extend(reason.map(|reason| ("reason", reason.label().into())));
+            samples.push(Sample { family, labels, value, created: began() });
+        };
+        for (family, count) in [
+            (Family::Polls, self.polls),
+            (Family::PollsSkipped, self.skipped),
+            (Family::RejectedRecords, self.rejected),
+            (Family::Revisions, self.revisions),
+            (Family::LostDays, self.lost_days),
+        ] {
+            add(family, None, Value::Counter(Amount::whole(count)));
         }
+        if let Some(up) = self.up {
+            add(Family::Up, None, Value::Gauge(f64::from(u8::from(up))));
+            add(Family::LastPollDuration, None, Value::Gauge(self.last_duration.as_secs_f64()));
+        }
+        if let Some(at) = self.last_success {
+            add(Family::LastSuccess, None, Value::Gauge(seconds(at)));
+        }
+        let by_reason = [(Family::PollFailures, &self.failures), (Family::EntityFailures, &self.entity_failures)];
+        for (family, counts) in by_reason {
+            for (reason, count) in counts {
+                add(family, Some(*reason), Value::Counter(Amount::whole(*count)));
+            }
+        }
+        samples
     }
 }
 
@@ -395,7 +404,8 @@ mod tests {
         assert!(health.block(0).has(Family::PendingCalls));
         health.forget(&id("call_details"), false);
         let block = health.block(0);
-        assert!(!block.has(Family::PendingCalls) && !block.has(Family::OldestPendingCall) && block.has(Family::Polls));
+        assert!(!block.has(Family::PendingCalls) && !block.has(Family::OldestPendingCall));
+        assert!(health.samples_of(&id("agent_summary")).iter().any(|sample| sample.family == Family::Polls));
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod health;
+pub mod memory;
 pub mod telemetry;
 
 // Stand-ins of the vendors.

@@ -16,7 +16,7 @@ use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::ConfigError;
 use contact_center_exporter::settings::{AccountSettings, Tls};
 use contact_center_exporter::web::{Access, HEALTHY, Reloader, WebConfigError};
-use contact_center_exporter::{config, demo, telemetry};
+use contact_center_exporter::{config, demo, memory, telemetry};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,6 +29,7 @@ const HEALTH_TIME: Duration = Duration::from_secs(5);
 const STOP_TIME: Duration = Duration::from_millis(4800);
 
 fn main() -> ExitCode {
+    memory::return_what_is_free();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -4,9 +4,11 @@
 //! - A poll encodes its own report's samples once, into a *block* ([`block`]): per family a piece of text lines, of
 //!   protobuf, or of either compressed, whichever of them somebody has asked for of late. Blocks of other reports stay.
 //! - Blocks are joined, family by family in the order of the catalogue, into a *generation* ([`join`]): per
-//!   representation a list of `Bytes`. Publishing it is a pointer swap, so that a scrape sees one generation, whole.
+//!   representation a list of `Bytes`. Short ones are copied together, group by group of reports, so that a poll copies those
+//!   of its neighbours and no others. Publishing is a pointer swap: a scrape sees one generation, whole.
 //! - A compressed page is not compressed again: compressed pieces are put behind one another ([`pack`]).
-//! - What the exporter says of itself is true at the moment of the scrape. It is encoded then, and goes between.
+//! - What the exporter says of a report is part of the report's block. What it says of itself and of its accounts is true at
+//!   the moment of the scrape: it is encoded then, and goes between.
 //!
 //! What is wanted for the first time is made from the reports' sources, on the thread of whoever wants it.
 
@@ -69,7 +71,11 @@ struct Generation {
 
 /// A page to be read, without the exporter's own figures.
 #[derive(Debug, Clone)]
-pub struct View(Arc<Joined>);
+pub struct View {
+    joined: Arc<Joined>,
+    /// Vendor series on it.
+    pub series: usize,
+}
 
 /// Which report names an entity: of two that know it only one may, as `*_info` stands once per entity. The other one
 /// takes over when the first has stopped.
@@ -131,7 +137,8 @@ impl Page {
     pub fn view(&self, representation: Representation) -> Option<View> {
         let index = representation.index();
         self.asked[index].store(self.start.elapsed().as_secs() + 1, Ordering::Relaxed);
-        self.shown.load().pages[index].clone().map(View)
+        let shown = self.shown.load();
+        Some(View { joined: shown.pages[index].clone()?, series: shown.series })
     }
 
     /// The page as it is now, made if need be, which takes a while.
@@ -147,7 +154,8 @@ impl Page {
         }
         let pages = self.shown.load();
         let made = pages.pages[representation.index()].clone();
-        View(made.unwrap_or_else(|| Arc::new(writer.join(representation))))
+        let joined = made.unwrap_or_else(|| Arc::new(writer.join(representation, None)));
+        View { joined, series: pages.series }
     }
 
     /// Vendor series that are shown now.
@@ -175,8 +183,11 @@ impl Page {
         writer.fit(forms(wanted));
         let mut generation =
             Generation { series: writer.blocks.iter().map(|block| block.series()).sum(), ..Generation::default() };
+        let before = self.shown.load();
         for representation in wanted {
-            generation.pages[representation.index()] = Some(Arc::new(writer.join(*representation)));
+            let place = representation.index();
+            let joined = writer.join(*representation, before.pages[place].as_deref());
+            generation.pages[place] = Some(Arc::new(joined));
         }
         self.shown.store(Arc::new(generation));
     }
@@ -191,7 +202,7 @@ impl std::fmt::Debug for Page {
 impl View {
     /// The whole page; `own` is the exporter's own block.
     pub fn with(&self, own: &Block) -> Body {
-        self.0.with(own)
+        self.joined.with(own)
     }
 }
 
@@ -233,8 +244,8 @@ impl Writer {
         }
     }
 
-    fn join(&mut self, representation: Representation) -> Joined {
-        Joined::new(representation, &self.blocks, &mut self.headers, &mut self.packer)
+    fn join(&mut self, representation: Representation, before: Option<&Joined>) -> Joined {
+        Joined::new(representation, before, &self.blocks, &mut self.headers, &mut self.packer)
     }
 }
 

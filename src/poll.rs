@@ -68,7 +68,7 @@ impl Task {
         let settings = setup.settings.clone();
         let calendar = setup.calendar.clone();
         let mut idle = Some(std::mem::replace(&mut setup.report, Box::new(Nothing)));
-        let shown = Arc::new(Shown::new(&self.id, &calendar, Arc::clone(&self.book)));
+        let shown = Arc::new(Shown::new(&self.id, &calendar, Arc::clone(&self.book), self.health.clone()));
         let mut fresh_until = self.fresh_from_state(settings.stale_after);
         self.publish(&shown, fresh_until.is_some()).await;
 
@@ -90,9 +90,11 @@ impl Task {
                     }
                     self.publish(&shown, fresh_until.is_some()).await;
                 }
-                _ = ticks.tick() => match idle.take() {
-                    Some(report) => running = Some(self.start(report, &calendar)),
-                    None => self.health.poll_skipped(&self.id),
+                _ = ticks.tick() => if let Some(report) = idle.take() {
+                    running = Some(self.start(report, &calendar));
+                } else {
+                    self.health.poll_skipped(&self.id);
+                    self.publish(&shown, fresh_until.is_some()).await;
                 },
                 () = sleep_until(expiry) => {
                     fresh_until = fresh_until.filter(|until| *until > Instant::now());

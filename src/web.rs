@@ -139,7 +139,7 @@ impl Site {
         let Some(view) = self.view(representation).await else {
             return text(StatusCode::INTERNAL_SERVER_ERROR, "the page could not be made\n");
         };
-        let own = self.health.block_in(representation, self.page.series());
+        let own = self.health.block_in(representation, view.series);
         let mut response = respond(StatusCode::OK, &choice.content_type(), view.with(&own));
         let headers = response.headers_mut();
         headers.insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use contact_center_exporter::client::Answer;
-use contact_center_exporter::health::ReportId;
+use contact_center_exporter::health::{Health, ReportId};
 use contact_center_exporter::ledger::calendar::Due;
 use contact_center_exporter::ledger::store::{Store, StoreError, Writes};
 use contact_center_exporter::ledger::{Book, Ledger};
@@ -86,7 +86,9 @@ impl Account {
         let book = ledger.book("voximplant", name, "operator_statistics", ledger.names(AgentLabel::Plain, None))?;
         let book = Arc::new(Mutex::new(book));
         let id = ReportId { vendor: "voximplant", account: name.into(), report: "operator_statistics" };
-        let shown = Arc::new(Shown::new(&id, &calendar(), Arc::clone(&book)));
+        let health = Health::default();
+        health.register(&id, Duration::from_mins(1), None);
+        let shown = Arc::new(Shown::new(&id, &calendar(), Arc::clone(&book), health));
         shown.set_fresh(true);
         Ok(Self { book, shown, now })
     }

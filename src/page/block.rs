@@ -46,6 +46,10 @@ impl Form {
             (_, true) => Self::PackedLines,
         }
     }
+
+    pub(super) const fn packed(self) -> bool {
+        matches!(self, Self::PackedLines | Self::PackedMessages)
+    }
 }
 
 // === impl Forms ===
@@ -89,7 +93,9 @@ impl Block {
         let mut pack = |plain: &[u8]| packer.as_mut().map_or_else(|| store(plain), |packer| packer.pack(plain));
         let (mut parts, mut series) = (Vec::new(), 0);
         for rows in encoder.finish() {
-            series += rows.series;
+            if !rows.family.spec().is_own() {
+                series += rows.series;
+            }
             let mut pieces = [const { None }; 4];
             for (plain, form, packed) in
                 [(rows.lines, Form::Lines, Form::PackedLines), (rows.messages, Form::Messages, Form::PackedMessages)]
@@ -139,7 +145,7 @@ impl Block {
         self.part(family).is_some()
     }
 
-    /// How many series it holds.
+    /// How many series of the vendor's it holds.
     pub const fn series(&self) -> usize {
         self.series
     }

@@ -17,19 +17,31 @@ use crate::catalogue::{ALL, Family, Kind};
 const SMALL: usize = 16 * 1024;
 const END: &[u8] = b"# EOF\n";
 
-/// A page without the exporter's own families.
+/// So many reports share what is joined of them: a publication copies the short pieces of one group, not of the page.
+const GROUP: usize = 8;
+
+/// A page without the families that are live.
 #[derive(Debug)]
 pub(super) struct Joined {
     representation: Representation,
-    segments: Vec<Segment>,
+    groups: Vec<Arc<Group>>,
+    segments: Vec<Run>,
 }
 
-/// Families with none of the exporter's own between them.
+/// What some blocks show of each family.
 #[derive(Debug)]
-struct Segment {
+struct Group {
+    blocks: Vec<Arc<Block>>,
+    runs: Vec<Run>,
+}
+
+/// Pieces in a row: of one family in a group, of all families between two live ones in a page.
+#[derive(Debug)]
+struct Run {
     first: Family,
     chunks: Chunks,
-    crc: u32,
+    /// Of compressed pieces.
+    sum: Option<Sum>,
     /// Unpacked.
     length: u64,
 }
@@ -57,68 +69,64 @@ pub(super) struct Headers(HashMap<(Family, Format), Piece>);
 // === impl Joined ===
 
 impl Joined {
-    /// All `blocks`, which must have the form of the representation.
+    /// All `blocks`, which must have the form of the representation. What has not changed since `before` stays.
     pub(super) fn new(
         representation: Representation,
+        before: Option<&Self>,
         blocks: &[Arc<Block>],
         headers: &mut Headers,
         packer: &mut Packer,
     ) -> Self {
         let form = Form::of(representation);
-        let mut segments = Vec::new();
-        let mut open: Option<(Segment, Sum)> = None;
-        let mut close = |open: Option<(Segment, Sum)>| {
-            if let Some((mut segment, sum)) = open {
-                segment.crc = sum.crc();
-                segment.chunks.close();
-                segments.push(segment);
-            }
+        let group = |(index, blocks): (usize, &[Arc<Block>])| match before.and_then(|before| before.groups.get(index)) {
+            Some(group) if group.is_of(blocks) => Arc::clone(group),
+            _ => Arc::new(Group::new(form, blocks)),
         };
+        let groups: Vec<Arc<Group>> = blocks.chunks(GROUP).enumerate().map(group).collect();
+        let mut segments: Vec<Run> = Vec::new();
+        let mut open: Option<Run> = None;
         for family in ALL.iter().copied() {
-            if family.spec().is_own() {
-                close(open.take());
+            if family.spec().is_live() {
+                segments.extend(open.take());
                 continue;
             }
-            let pieces: Vec<&Piece> =
-                blocks.iter().filter_map(|block| block.part(family)?.piece(form)).filter(|p| p.length > 0).collect();
-            if pieces.is_empty() {
+            let runs: Vec<&Run> = groups.iter().filter_map(|group| group.run(family)).collect();
+            if runs.is_empty() {
                 continue;
             }
-            let segment = || Segment { first: family, chunks: Chunks::default(), crc: 0, length: 0 };
-            let (segment, sum) = open.get_or_insert_with(|| (segment(), Sum::new()));
-            let metrics = pieces.iter().map(|piece| piece.length).sum();
-            let header = headers.piece(family, representation, metrics, packer);
-            for piece in [&header].into_iter().chain(pieces) {
-                segment.length += piece.length;
-                if representation.gzip {
-                    sum.append(piece.crc, piece.length);
-                }
-                segment.chunks.push(&piece.bytes);
+            let segment = open.get_or_insert_with(|| Run::new(family, representation.gzip));
+            let metrics = runs.iter().map(|run| run.length).sum();
+            segment.push(&headers.piece(family, representation, metrics, packer));
+            for run in runs {
+                segment.append(run);
             }
         }
-        close(open);
-        Self { representation, segments }
+        segments.extend(open);
+        for segment in &mut segments {
+            segment.chunks.close();
+        }
+        Self { representation, groups, segments }
     }
 
     /// The whole page, with the exporter's own block as it is now.
     pub(super) fn with(&self, own: &Block) -> Body {
         let Representation { format, gzip } = self.representation;
-        let mut whole = Whole { gzip, sum: Sum::new(), length: 0, chunks: Chunks::default() };
+        let mut whole = Whole(Run::new(ALL[0], gzip));
         if gzip {
-            whole.chunks.push(&Bytes::from_static(GZIP_HEADER));
+            whole.0.chunks.push(&Bytes::from_static(GZIP_HEADER));
         }
         let mut segments = self.segments.iter().peekable();
         let form = Form::of(self.representation);
         for part in own.parts() {
             while let Some(segment) = segments.next_if(|segment| segment.first < part.family) {
-                whole.push_segment(segment);
+                whole.0.append(segment);
             }
             if let Some(piece) = part.piece(form) {
                 whole.push(&header(part.family, format, piece.length));
-                whole.push_piece(piece);
+                whole.0.push(piece);
             }
         }
-        segments.for_each(|segment| whole.push_segment(segment));
+        segments.for_each(|segment| whole.0.append(segment));
         if format == Format::OpenMetrics {
             whole.push(END);
         }
@@ -127,46 +135,73 @@ impl Joined {
 }
 
 /// A page that is put together for one scrape.
-struct Whole {
-    gzip: bool,
-    sum: Sum,
-    length: u64,
-    chunks: Chunks,
-}
+struct Whole(Run);
 
 impl Whole {
     fn push(&mut self, plain: &[u8]) {
-        if self.gzip {
-            self.push_piece(&store(plain));
-        } else {
-            self.chunks.open.extend_from_slice(plain);
-        }
+        self.0.push(&if self.0.sum.is_some() { store(plain) } else { Piece::plain(Bytes::copy_from_slice(plain)) });
     }
 
-    fn push_piece(&mut self, piece: &Piece) {
+    fn finish(self) -> Body {
+        let Run { mut chunks, sum, length, .. } = self.0;
+        if let Some(sum) = sum {
+            chunks.open.extend_from_slice(&sum.trailer(length));
+        }
+        chunks.close();
+        let length = chunks.done.iter().map(|chunk| chunk.len() as u64).sum();
+        Body { chunks: chunks.done.into_iter(), length }
+    }
+}
+
+// === impl Group ===
+
+impl Group {
+    fn new(form: Form, blocks: &[Arc<Block>]) -> Self {
+        let run = |family: Family| {
+            let pieces = || blocks.iter().filter_map(|block| block.part(family)?.piece(form)).filter(|p| p.length > 0);
+            pieces().next()?;
+            let mut run = Run::new(family, form.packed());
+            run.chunks.open.reserve(pieces().map(|piece| piece.bytes.len()).filter(|length| *length < SMALL).sum());
+            pieces().for_each(|piece| run.push(piece));
+            run.chunks.close();
+            Some(run)
+        };
+        Self { blocks: blocks.to_vec(), runs: ALL.iter().copied().filter_map(run).collect() }
+    }
+
+    /// They are held, so that no other block can be where one of them was.
+    fn is_of(&self, blocks: &[Arc<Block>]) -> bool {
+        self.blocks.len() == blocks.len() && self.blocks.iter().zip(blocks).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+
+    fn run(&self, family: Family) -> Option<&Run> {
+        self.runs.binary_search_by_key(&family, |run| run.first).ok().map(|index| &self.runs[index])
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    fn new(first: Family, packed: bool) -> Self {
+        Self { first, chunks: Chunks::default(), sum: packed.then(Sum::new), length: 0 }
+    }
+
+    fn push(&mut self, piece: &Piece) {
         self.chunks.push(&piece.bytes);
         self.note(piece.crc, piece.length);
     }
 
-    fn push_segment(&mut self, segment: &Segment) {
-        segment.chunks.done.iter().for_each(|chunk| self.chunks.push(chunk));
-        self.note(segment.crc, segment.length);
+    /// `run` must be closed.
+    fn append(&mut self, run: &Self) {
+        run.chunks.done.iter().for_each(|chunk| self.chunks.push(chunk));
+        self.note(run.sum.as_ref().map_or(0, Sum::crc), run.length);
     }
 
     fn note(&mut self, crc: u32, length: u64) {
-        if self.gzip {
-            self.sum.append(crc, length);
+        if let Some(sum) = &mut self.sum {
+            sum.append(crc, length);
         }
         self.length += length;
-    }
-
-    fn finish(mut self) -> Body {
-        if self.gzip {
-            self.chunks.open.extend_from_slice(&self.sum.trailer(self.length));
-        }
-        self.chunks.close();
-        let length = self.chunks.done.iter().map(|chunk| chunk.len() as u64).sum();
-        Body { chunks: self.chunks.done.into_iter(), length }
     }
 }
 

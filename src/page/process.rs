@@ -13,19 +13,12 @@ const TICKS: f64 = 100.0;
 pub fn samples() -> Vec<Sample> {
     let mut samples = Vec::new();
     let mut add = |family, value| samples.push(Sample { family, labels: Vec::new(), value, created: None });
-    // Fields after the command in parentheses, which may hold anything.
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<f64> = stat
-        .rsplit_once(')')
-        .map(|(_, rest)| rest.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0.0)).collect())
-        .unwrap_or_default();
-    // Numbers as in proc(5), which counts from 1 and has pid, comm and state before these.
-    let field = |number: usize| fields.get(number - 4).copied();
-    if let (Some(user), Some(system), Some(start)) = (field(14), field(15), field(22)) {
+    let field = fields();
+    if let (Some(user), Some(system)) = (field(14), field(15)) {
         add(Family::ProcessCpu, Value::Seconds((user + system) / TICKS));
-        if let Some(boot) = boot_time() {
-            add(Family::ProcessStart, Value::Gauge(boot + start / TICKS));
-        }
+    }
+    if let Some(start) = start() {
+        add(Family::ProcessStart, Value::Gauge(start));
     }
     if let (Some(bytes), Some(pages)) = (field(23), field(24)) {
         add(Family::ProcessVirtual, Value::Gauge(bytes));
@@ -43,6 +36,22 @@ pub fn samples() -> Vec<Sample> {
         add(Family::ProcessMaxFds, Value::Gauge(limit));
     }
     samples
+}
+
+/// When this process began, in seconds since the epoch.
+pub fn start() -> Option<f64> {
+    Some(boot_time()? + fields()(22)? / TICKS)
+}
+
+/// Numbers about this process, by their place in proc(5), which counts from 1 and has pid, comm and state before these.
+fn fields() -> impl Fn(usize) -> Option<f64> {
+    // They come after the command in parentheses, which may hold anything.
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<f64> = stat
+        .rsplit_once(')')
+        .map(|(_, rest)| rest.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0.0)).collect())
+        .unwrap_or_default();
+    move |number| fields.get(number - 4).copied()
 }
 
 /// Read once: the kernel counts every interrupt anew for whoever opens that file.

@@ -1,5 +1,5 @@
 //! What one report shows: the counters of its book while they are fresh, and its gauges, each until `stale_after` has
-//! passed since its own entity's last success. The page encodes it whenever it needs to.
+//! passed since its own entity's last success; and how its polls went. The page encodes it whenever it needs to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use tokio::time::Instant;
 
 use crate::catalogue::{Family, Kind};
-use crate::health::ReportId;
+use crate::health::{Health, ReportId};
 use crate::ledger::slot::Part;
 use crate::ledger::{Book, Total};
 use crate::page::histogram::{HistogramValue, Native};
@@ -20,8 +20,9 @@ use crate::vendors::Calendar;
 
 /// The source of one report's block.
 pub struct Shown {
+    id: ReportId,
     vendor: Arc<str>,
-    account: Arc<str>,
+    health: Health,
     /// Where a bucket's day begins; none where buckets are no days.
     zone: Option<TimeZone>,
     book: Arc<Mutex<Book>>,
@@ -45,10 +46,10 @@ pub(super) struct Gauges {
 
 impl Shown {
     /// What a report shows that keeps its counters in `book`: nothing yet.
-    pub fn new(id: &ReportId, calendar: &Calendar, book: Arc<Mutex<Book>>) -> Self {
+    pub fn new(id: &ReportId, calendar: &Calendar, book: Arc<Mutex<Book>>, health: Health) -> Self {
         let zone = calendar.days().or_else(|| calendar.calls()).cloned();
         let gauges = Mutex::default();
-        Self { vendor: id.vendor.into(), account: Arc::clone(&id.account), zone, book, gauges }
+        Self { id: id.clone(), vendor: id.vendor.into(), health, zone, book, gauges }
     }
 
     /// Says whether counters and names may be shown.
@@ -115,6 +116,7 @@ impl Shown {
 
 impl Source for Shown {
     fn write(&self, encoder: &mut Encoder<'_>) {
+        self.health.samples_of(&self.id).write(encoder);
         let gauges = {
             // Never both locks the other way round: `take_in` holds the book's first, too.
             let book = self.book();
@@ -122,7 +124,7 @@ impl Source for Shown {
             if gauges.fresh {
                 let mut starts = BTreeMap::new();
                 book.each_total(|entity, totals| {
-                    about(encoder, &self.vendor, &self.account, entity);
+                    about(encoder, &self.vendor, &self.id.account, entity);
                     let start = |day: Option<Date>| *starts.entry(day?).or_insert_with_key(|day| self.start_of(*day));
                     add_counters(encoder, totals, start);
                 });
@@ -130,7 +132,7 @@ impl Source for Shown {
             gauges
         };
         for ((family, entity, extra), (value, _)) in &gauges.values {
-            about(encoder, &self.vendor, &self.account, entity);
+            about(encoder, &self.vendor, &self.id.account, entity);
             let extra: Vec<(&'static str, &str)> = extra.iter().map(|(name, value)| (*name, value.as_str())).collect();
             encoder.add(*family, &extra, &Value::Gauge(*value), None);
         }
