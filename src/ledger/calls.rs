@@ -133,6 +133,12 @@ impl Calls {
         changed || done.len() != before
     }
 
+    /// Whether nothing is known of the call.
+    pub(super) fn is_new(&self, id: &CallId) -> bool {
+        let hash = self.key.call(id.expose());
+        !self.pending.contains_key(&hash) && !self.done.contains_key(&hash)
+    }
+
     /// How many wait for their first figures, and since when the oldest does.
     pub(super) fn backlog(&self) -> (usize, Option<i64>) {
         let waiting = || self.pending.values().filter(|call| !call.counted);

@@ -19,6 +19,8 @@ mod discipline_ozonetel;
 mod discipline_voximplant;
 mod discipline_wolkvox;
 mod golden;
+mod hooks;
+mod hooks_flood;
 mod hostile;
 mod hostile_wolkvox;
 mod isolation;
