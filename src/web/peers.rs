@@ -91,11 +91,13 @@ impl Pace {
         let full = full.entry(if known { peer } else { Ipv6Addr::UNSPECIFIED.into() }).or_insert(now);
         let next = (*full).max(now) + self.interval;
         let wait = next.duration_since(now).saturating_sub(self.interval * self.burst);
-        if wait > self.patience {
-            return Err(wait - self.patience);
+        match wait.checked_sub(self.patience) {
+            Some(more) if !more.is_zero() => Err(more),
+            _ => {
+                *full = next;
+                Ok(wait)
+            }
         }
-        *full = next;
-        Ok(wait)
     }
 }
 

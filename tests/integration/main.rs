@@ -1,6 +1,7 @@
 //! The program from outside, one module per door.
 
 #![expect(clippy::unwrap_used, reason = "every line here is a test")]
+#![expect(clippy::print_stdout, reason = "some of them measure")]
 
 // Helpers.
 mod exposition;
@@ -20,6 +21,7 @@ mod discipline_voximplant;
 mod discipline_wolkvox;
 mod golden;
 mod hooks;
+mod hooks_beside;
 mod hooks_flood;
 mod hostile;
 mod hostile_wolkvox;
