@@ -21,7 +21,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::amount::Amount;
-use crate::reading::{CallId, CallUpdate, Entity, PendingCall, Reading};
+use crate::reading::{Entity, Reading};
 use crate::settings::{AgentLabel, ReportSettings};
 use calendar::Calendar;
 pub use calls::CallQueue;
@@ -427,20 +427,6 @@ impl Book {
             self.ledger.commit(vec![(format!("{}calls", self.prefix), Some(calls.encode()))])?;
             self.calls = calls;
         }
-        Ok(())
-    }
-
-    /// Adds a call that is told beside the polls; on disk when this returns. One that waits or is finished stays as it is.
-    pub fn add_call(&mut self, id: CallId, now: Timestamp) -> Result<(), StoreError> {
-        if !self.calls.is_new(&id) {
-            return Ok(());
-        }
-        let now = now.as_second();
-        let call = PendingCall { id, day: None, listed_at: now, due_at: now, counted: false };
-        let mut calls = self.calls.clone();
-        calls.update(&[CallUpdate::Pending(call)], &[], now);
-        self.ledger.commit(vec![(format!("{}calls", self.prefix), Some(calls.encode()))])?;
-        self.calls = calls;
         Ok(())
     }
 
