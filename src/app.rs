@@ -2,6 +2,7 @@
 //! the sockets and owns the stop signal. A new configuration is taken over while it runs: `fleet` exchanges the accounts
 //! that it changes and leaves all others alone.
 
+mod callbacks;
 mod fleet;
 
 use std::path::PathBuf;
@@ -23,7 +24,8 @@ use crate::ledger::store::{Store, StoreError};
 use crate::page::Page;
 use crate::poll::Workshop;
 use crate::settings::{AccountSettings, SetupError};
-use crate::web::{self, Access, Reloader, Site};
+use crate::web::{self, Access, Hooks, Reloader, Site};
+use callbacks::Callbacks;
 use fleet::{Fleet, Shared};
 
 /// Why the program cannot start, or cannot take over a new configuration.
@@ -58,6 +60,10 @@ pub struct App {
     site: Arc<Site>,
     access: Arc<Access>,
     fleet: Fleet,
+    callbacks: Callbacks,
+    hooks: Option<TcpListener>,
+    /// Whether there is such a listener.
+    receives: bool,
     /// Where the configuration came from.
     file: PathBuf,
     state_path: PathBuf,
@@ -86,14 +92,17 @@ impl App {
         let muster = fleet::ready(loaded, &clock, &health, &transport, |_, _| true)?;
         let ledger = Ledger::open(store()?, &loaded.state_path().display().to_string())?;
         let page = Arc::new(Page::new(0));
+        let store = Workshop::new(offload);
+        let callbacks = Callbacks::new(store.clone(), health.clone(), clock.clone());
         let shared = Shared {
             clock: clock.clone(),
             ledger: ledger.clone(),
             health: health.clone(),
             page: Arc::clone(&page),
             transport,
-            store: Workshop::new(offload),
+            store,
             encoder: Workshop::new(offload),
+            callbacks: callbacks.clone(),
         };
         let mut fleet = Fleet::new(shared);
         let books = fleet.enlist(muster, &mut fleet::Places::new())?;
@@ -105,6 +114,9 @@ impl App {
             site,
             access: Access::open(),
             fleet,
+            callbacks,
+            hooks: None,
+            receives: false,
             file: loaded.file.clone(),
             state_path: loaded.state_path(),
             reloads,
@@ -117,6 +129,12 @@ impl App {
         Self { access, ..self }
     }
 
+    /// Takes vendors' callbacks on a listener of their own.
+    #[must_use]
+    pub fn receiving(self, hooks: TcpListener) -> Self {
+        Self { hooks: Some(hooks), receives: true, ..self }
+    }
+
     /// What is served.
     pub fn site(&self) -> Arc<Site> {
         Arc::clone(&self.site)
@@ -127,6 +145,12 @@ impl App {
         let mut servers = JoinSet::new();
         for listener in listeners {
             servers.spawn(web::serve(listener, Arc::clone(&self.site), Arc::clone(&self.access), stop.clone()));
+        }
+        self.fleet.tell_callbacks(self.receives);
+        self.fleet.receive().await;
+        if let Some(listener) = self.hooks.take() {
+            let hooks = Hooks::new(Box::new(self.callbacks.clone()));
+            servers.spawn(web::serve_hooks(listener, hooks, Arc::clone(&self.access), stop.clone()));
         }
         self.fleet.start();
         loop {
@@ -169,7 +193,9 @@ impl App {
             return Err(format!("{}: state.path: a new one needs a restart", self.file.display()));
         }
         loaded.tell_warnings();
-        self.fleet.exchange(loaded).await.map_err(|error| error.to_string())
+        self.fleet.exchange(loaded).await.map_err(|error| error.to_string())?;
+        self.fleet.tell_callbacks(self.receives);
+        Ok(())
     }
 }
 

@@ -84,6 +84,12 @@ pub struct Serve {
     /// Where to listen.
     #[command(flatten)]
     pub web: Web,
+    /// Address to take the vendors' callbacks on; off unless given
+    ///
+    /// HOST:PORT as for --web.listen-address, and nothing else is served there: POST /hooks/ozonetel/ACCOUNT for accounts with
+    /// callback: true. TLS is that of --web.config.file, passwords are not asked for. Nothing after the = is as if it were not given.
+    #[arg(long = "hooks.listen-address", value_name = "[HOST]:PORT")]
+    hooks: Option<HooksAddress>,
     /// How to log.
     #[command(flatten)]
     pub log: Log,
@@ -209,6 +215,10 @@ pub struct ListenAddress {
     pub candidates: Vec<SocketAddr>,
 }
 
+/// An address, or nothing.
+#[derive(Debug, Clone)]
+struct HooksAddress(Option<ListenAddress>);
+
 // === impl Cli ===
 
 /// Exit code of a command line that was not accepted, or that only asked for help or version. The error prints itself
@@ -231,6 +241,15 @@ fn telemetry_path(text: &str) -> Result<String, String> {
 fn speed(text: &str) -> Result<f64, String> {
     let speed = text.parse().ok().filter(|speed| (1.0..=86_400.0).contains(speed));
     speed.ok_or_else(|| "expected a number from 1 to 86400".to_owned())
+}
+
+// === impl Serve ===
+
+impl Serve {
+    /// `--hooks.listen-address`, if there is one.
+    pub fn hooks(&self) -> Option<&ListenAddress> {
+        self.hooks.as_ref()?.0.as_ref()
+    }
 }
 
 // === impl Web ===
@@ -292,6 +311,14 @@ impl FromStr for ListenAddress {
     }
 }
 
+impl FromStr for HooksAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(|address| Self(Some(address))) }
+    }
+}
+
 impl std::fmt::Display for ListenAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.text)
@@ -337,6 +364,11 @@ mod tests {
         assert!(demo.chaos && (demo.speed - 60.0).abs() < 1e-9);
         assert_eq!((demo.web.telemetry_path.as_str(), demo.log.format), ("/m", LogFormat::Json));
         assert_eq!(demo.web.config_file(), Some(Path::new("w.yml")));
+        let cli = parsed("--hooks.listen-address=127.0.0.1:1").unwrap();
+        assert_eq!(cli.serve.hooks().map(ToString::to_string).as_deref(), Some("127.0.0.1:1"));
+        for off in ["", "--hooks.listen-address="] {
+            assert!(parsed(off).unwrap().serve.hooks().is_none(), "{off}");
+        }
         let cli = parsed("--web.config.file= --web.systemd-socket --web.auth-exempt-health").unwrap();
         assert_eq!(cli.serve.web.config_file(), None);
         assert!(cli.serve.web.systemd_socket && cli.serve.web.auth_exempt_health);
@@ -357,6 +389,8 @@ mod tests {
             "--log.format=xml",
             "--log.level=debug demo",
             "--web.listen-address=10048",
+            "--hooks.listen-address=10048",
+            "demo --hooks.listen-address=:1",
             "--web.telemetry-path=metrics",
             "--web.telemetry-path=/-/healthy",
             "demo --speed=0",

@@ -79,7 +79,7 @@ async fn serve(options: Serve) -> ExitCode {
         Err(error) => return fail(EXIT_CONFIG, &error.to_string()),
     };
     loaded.tell_warnings();
-    run(&loaded, Clock::system(), options.web, |_, _| {}).await
+    run(&loaded, Clock::system(), &options.web, options.hooks(), |_, _| {}).await
 }
 
 async fn run_demo(options: Demo) -> ExitCode {
@@ -90,11 +90,17 @@ async fn run_demo(options: Demo) -> ExitCode {
     };
     let path = options.web.telemetry_path.clone();
     let greet = |address, tls| print(&demo.greeting(address, tls, &path));
-    run(demo.loaded(), demo.clock(), options.web, greet).await
+    run(demo.loaded(), demo.clock(), &options.web, None, greet).await
 }
 
 /// Binds, starts and waits for the stop signal.
-async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce(SocketAddr, bool)) -> ExitCode {
+async fn run(
+    loaded: &config::Loaded,
+    clock: Clock,
+    web: &Web,
+    hooks: Option<&ListenAddress>,
+    ready: impl FnOnce(SocketAddr, bool),
+) -> ExitCode {
     // Before anything takes time: without a listener for it, SIGHUP would end the program.
     let Ok(hangup) = signal(SignalKind::hangup()) else {
         return fail(EXIT_RUNTIME, "signals cannot be received");
@@ -105,8 +111,12 @@ async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce
         // As for a port in use: what is written may be right, and what it stands on is not there.
         Err(error @ WebConfigError::File { .. }) => return fail(EXIT_RUNTIME, &error.to_string()),
     };
-    let listeners = match listen(&web).await {
+    let listeners = match listen(web).await {
         Ok(listeners) => listeners,
+        Err(error) => return fail(EXIT_RUNTIME, &error),
+    };
+    let hooks = match listen_on(hooks).await {
+        Ok(mut hooks) => hooks.pop(),
         Err(error) => return fail(EXIT_RUNTIME, &error),
     };
     let tls = access.tls();
@@ -115,6 +125,14 @@ async fn run(loaded: &config::Loaded, clock: Clock, web: Web, ready: impl FnOnce
         Err(StartError::Setup(error)) => return fail(EXIT_CONFIG, &error.to_string()),
         Err(StartError::Store(error)) => return fail(EXIT_RUNTIME, &error.to_string()),
     };
+    let hooks_address = hooks.as_ref().and_then(|listener| listener.local_addr().ok());
+    let app = match hooks {
+        Some(listener) => app.receiving(listener),
+        None => app,
+    };
+    if let Some(address) = hooks_address {
+        tracing::info!(%address, tls, "taking callbacks");
+    }
     let addresses: Vec<SocketAddr> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
     for address in &addresses {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), %address, tls, "listening");
@@ -143,8 +161,12 @@ async fn listen(web: &Web) -> Result<Vec<TcpListener>, String> {
     if web.systemd_socket {
         return systemd_sockets().map_err(|error| format!("--web.systemd-socket: {error}"));
     }
+    listen_on(&web.listen).await
+}
+
+async fn listen_on(addresses: impl IntoIterator<Item = &ListenAddress>) -> Result<Vec<TcpListener>, String> {
     let mut listeners = Vec::new();
-    for address in &web.listen {
+    for address in addresses {
         listeners.push(bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))?);
     }
     Ok(listeners)

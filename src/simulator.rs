@@ -315,6 +315,11 @@ impl Simulator {
     pub fn ozonetel_ucids(&self, from: Timestamp, to: Timestamp) -> Vec<(String, Date)> {
         ozonetel::ucids(&self.world.truth, from.as_second() + 1..to.as_second() + 1)
     }
+
+    /// What Ozonetel would call back of the same calls: the body of a request for each.
+    pub fn ozonetel_callbacks(&self, from: Timestamp, to: Timestamp) -> Vec<String> {
+        ozonetel::callbacks(&self.world, &(from.as_second() + 1..to.as_second() + 1))
+    }
 }
 
 impl std::fmt::Debug for Simulator {

@@ -16,6 +16,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use jiff::civil::Date;
+use secrecy::SecretString;
 
 use crate::client::Client;
 use crate::failure::Failure;
@@ -36,6 +37,10 @@ pub trait Account: Send + Sync {
     fn check(&self, at: &str, problems: &mut Problems);
     /// Reads secrets and readies the reports. An error names the key (below `setup.at`) and the file, never a value.
     fn build(&self, setup: &Setup<'_>) -> Result<Vec<ReportSetup>, SetupError>;
+    /// The key in the vendor's callbacks, where those are to name calls.
+    fn callback_key(&self, _setup: &Setup<'_>) -> Result<Option<SecretString>, SetupError> {
+        Ok(None)
+    }
     /// What the account's reports cost in requests.
     fn plan(&self) -> Vec<PlanRow>;
 }

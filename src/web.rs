@@ -5,12 +5,15 @@ mod access;
 mod auth;
 mod config;
 mod connection;
+mod hooks;
 mod idle;
 mod landing;
+mod peers;
 mod reload;
 mod tls;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,7 +23,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::{Frame, SizeHint};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +31,8 @@ use crate::clock::Clock;
 use crate::health::Health;
 use crate::page::{self, Page, Representation, View, negotiate};
 pub use access::{Access, WebConfigError};
+use connection::Guarded;
+pub use hooks::{Hooks, Intake, Receipt, serve_hooks};
 use idle::Answering;
 pub use reload::Reloader;
 
@@ -89,9 +94,7 @@ impl Site {
             return text(StatusCode::NOT_FOUND, "not found; the metrics are linked from /\n");
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+            return not_allowed("GET, HEAD", "only GET and HEAD\n");
         }
         if let Some((status, words)) = health {
             return text(status, words);
@@ -114,9 +117,7 @@ impl Site {
 
     async fn reload(&self, method: &Method) -> Response<Body> {
         if method != Method::POST {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-            return response;
+            return not_allowed("POST", "only POST\n");
         }
         match self.reloader.reload().await {
             Ok(()) => text(StatusCode::OK, "configuration reloaded\n"),
@@ -162,23 +163,37 @@ impl Site {
 /// Serves `site` to whom `access` lets in on `listener` until `stop`, then lets open requests finish.
 pub async fn serve(listener: TcpListener, site: Arc<Site>, access: Arc<Access>, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
-    loop {
-        let stream = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let watcher = graceful.watcher();
-        tokio::spawn(connection::serve(stream, Arc::clone(&site), Arc::clone(&access), watcher, stop.clone()));
+    while let Some((stream, _)) = accept(&listener, &stop).await {
+        let guarded = Guarded { site: Arc::clone(&site), access: Arc::clone(&access) };
+        let (access, watcher) = (Arc::clone(&access), graceful.watcher());
+        tokio::spawn(connection::serve(stream, guarded, access, watcher, stop.clone()));
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN_TIME, graceful.shutdown()).await;
+}
+
+/// The next connection, until `stop`.
+async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return None,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(accepted) => return Some(accepted),
+            Err(error) => {
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// What another method than `allowed` is answered.
+fn not_allowed(allowed: &'static str, words: &str) -> Response<Body> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, words);
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    response
 }
 
 fn text(status: StatusCode, words: &str) -> Response<Body> {
@@ -245,7 +260,6 @@ mod tests {
         use crate::catalogue::Family;
         use crate::page::{Sample, Value};
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        use tokio::net::TcpStream;
 
         // More than the machine keeps for a connection.
         let agent = |n: u32| {

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
+use super::callbacks::{Callbacks, Target, Targets};
 use super::{StartError, TransportMaker};
 use crate::client::Client;
 use crate::clock::Clock;
@@ -42,6 +43,7 @@ pub(super) struct Shared {
     pub(super) transport: TransportMaker,
     pub(super) store: Workshop,
     pub(super) encoder: Workshop,
+    pub(super) callbacks: Callbacks,
 }
 
 /// The accounts.
@@ -63,6 +65,8 @@ struct Polled {
     reports: Vec<(ReportId, usize)>,
     /// Tasks that were not started yet, with the time until their first poll.
     waiting: Vec<(Task, Duration)>,
+    /// Where its callbacks go.
+    target: Option<Target>,
     running: JoinSet<()>,
     stop: CancellationToken,
 }
@@ -79,6 +83,7 @@ struct Ready {
     digest: Digest,
     client: Client,
     reports: Vec<ReportSetup>,
+    callback_key: Option<SecretString>,
 }
 
 /// Readies those accounts of `loaded` that `wanted` wants.
@@ -104,8 +109,9 @@ pub(super) fn ready(
             .map_err(|_| SetupError { path: format!("{at}.base_url"), message: "no usable URL".to_owned() })?;
         let transport = transport(&settings, &at, &base)?;
         let client = Client::new(settings, transport, clock.clone(), health.clone());
-        let reports = account.build(&Setup { client: &client, folder, at: &at })?;
-        accounts.push(Ready { name, digest, client, reports });
+        let setup = Setup { client: &client, folder, at: &at };
+        let (reports, callback_key) = (account.build(&setup)?, account.callback_key(&setup)?);
+        accounts.push(Ready { name, digest, client, reports, callback_key });
     }
     Ok(Muster { accounts, operator_key: pseudonym_key(config, folder)?, label: config.labels.agent })
 }
@@ -123,11 +129,12 @@ impl Fleet {
         let names = self.shared.ledger.names(muster.label, muster.operator_key.as_deref());
         let reports: usize = muster.accounts.iter().map(|account| account.reports.len()).sum();
         let mut books = Vec::new();
-        for Ready { name, digest, client, reports: setups } in muster.accounts {
+        for Ready { name, digest, client, reports: setups, callback_key } in muster.accounts {
             let mut polled = Polled {
                 digest,
                 reports: Vec::new(),
                 waiting: Vec::new(),
+                target: None,
                 running: JoinSet::new(),
                 stop: CancellationToken::new(),
             };
@@ -135,6 +142,9 @@ impl Fleet {
                 let delay = setup.settings.interval.min(SPREAD).mul_f64(share(books.len(), reports)).max(FIRST_POLL);
                 let (task, book) = self.task(&name, setup, &client, &names, places)?;
                 books.push(book);
+                if let (Some(key), Calendar::Calls { .. }) = (&callback_key, &task.setup.calendar) {
+                    polled.target = Some(Target::new(key, task.id.clone(), Arc::clone(&task.book)));
+                }
                 polled.reports.push((task.id.clone(), task.slot));
                 polled.waiting.push((task, delay));
             }
@@ -180,6 +190,33 @@ impl Fleet {
         Ok((task, prefix))
     }
 
+    /// Has every account's callbacks go to its book.
+    pub(super) async fn receive(&self) {
+        *self.shared.callbacks.targets.write().await = self.targets();
+    }
+
+    fn targets(&self) -> Targets {
+        let targets =
+            self.accounts.iter().filter_map(|((_, name), account)| Some((name.clone(), account.target.clone()?)));
+        targets.collect()
+    }
+
+    /// Logs what configuration and command line do not say of each other.
+    pub(super) fn tell_callbacks(&self, listening: bool) {
+        let targets = self.targets();
+        if listening && targets.is_empty() {
+            tracing::warn!(
+                "--hooks.listen-address is given, and no account has callback: true: every callback is refused"
+            );
+        }
+        for account in targets.keys().filter(|_| !listening) {
+            tracing::warn!(
+                account,
+                "callback: true, but without --hooks.listen-address no callback arrives; only calls of ucid_file are asked for"
+            );
+        }
+    }
+
     /// Sets every account going that is not yet.
     pub(super) fn start(&mut self) {
         for account in self.accounts.values_mut() {
@@ -216,6 +253,12 @@ impl Fleet {
             .into_iter()
             .map(|(_, account)| (account.vendor(), account.settings().account))
             .collect();
+        // Callbacks wait until their accounts have new books, and those that are being stored come first.
+        let targets = Arc::clone(&self.shared.callbacks.targets);
+        let Ok(mut targets) = tokio::time::timeout(STOP_TIME, targets.write_owned()).await else {
+            let cause = "a callback is being stored for too long; does the disk hang?".to_owned();
+            return Err(StoreError::Write { path: "of the callbacks".to_owned(), cause }.into());
+        };
         let changed: BTreeSet<&Name> = muster.accounts.iter().map(|account| &account.name).collect();
         let leaving = self.accounts.keys().filter(|name| changed.contains(name) || !named.contains(*name));
         let leaving: Vec<Name> = leaving.cloned().collect();
@@ -233,6 +276,7 @@ impl Fleet {
             places.extend(account.reports.drain(..));
         }
         let enlisted = self.enlist(muster, &mut places);
+        *targets = self.targets();
         self.start();
         // Those that nobody has taken over.
         for (id, place) in places {

@@ -4,10 +4,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use super::Book;
 use super::names::HashKey;
+use super::store::StoreError;
 use super::windows::Windows;
 use crate::reading::{CallId, CallUpdate, PendingCall};
 
@@ -133,10 +136,32 @@ impl Calls {
         changed || done.len() != before
     }
 
+    /// Whether nothing is known of the call.
+    pub(super) fn is_new(&self, id: &CallId) -> bool {
+        let hash = self.key.call(id.expose());
+        !self.pending.contains_key(&hash) && !self.done.contains_key(&hash)
+    }
+
     /// How many wait for their first figures, and since when the oldest does.
     pub(super) fn backlog(&self) -> (usize, Option<i64>) {
         let waiting = || self.pending.values().filter(|call| !call.counted);
         (waiting().count(), waiting().map(|call| call.listed_at).min())
+    }
+}
+
+impl Book {
+    /// Adds a call that is told beside the polls; on disk when this returns. One that waits or is finished stays as it is.
+    pub fn add_call(&mut self, id: CallId, now: Timestamp) -> Result<(), StoreError> {
+        if !self.calls.is_new(&id) {
+            return Ok(());
+        }
+        let now = now.as_second();
+        let call = PendingCall { id, day: None, listed_at: now, due_at: now, counted: false };
+        let mut calls = self.calls.clone();
+        calls.update(&[CallUpdate::Pending(call)], &[], now);
+        self.ledger.commit(vec![(format!("{}calls", self.prefix), Some(calls.encode()))])?;
+        self.calls = calls;
+        Ok(())
     }
 }
 

@@ -251,6 +251,35 @@ fn calls_that_a_failed_poll_listed_outlive_a_restart() {
 }
 
 #[test]
+fn a_call_that_is_told_between_two_polls_is_there_once_and_only_if_it_is_stored() {
+    let memory = Memory::default();
+    let book = || {
+        let ledger = memory.ledger();
+        ledger.book("ozonetel", "support", "calls", ledger.names(AgentLabel::Plain, None)).unwrap()
+    };
+    let (mut first, id, now) = (book(), CallId::new("100200300"), at("2026-03-10T12:00:00Z"));
+    memory.fail(true);
+    assert!(first.add_call(id.clone(), now).is_err());
+    assert_eq!(first.backlog().0, 0);
+    memory.fail(false);
+    first.add_call(id.clone(), now).unwrap();
+    let mut again = book();
+    // Told twice: neither its age nor that it was counted is forgotten.
+    let counted = PendingCall { counted: true, ..again.queue().pending[0].clone() };
+    assert_eq!(counted.listed_at, now.as_second());
+    again
+        .keep_calls(&Reading { calls: vec![CallUpdate::Pending(counted.clone())], ..Reading::default() }, now)
+        .unwrap();
+    memory.fail(true);
+    again.add_call(id.clone(), at("2026-03-10T13:00:00Z")).expect("known, so nothing is written");
+    memory.fail(false);
+    assert_eq!(again.queue().pending, [counted]);
+    again.keep_calls(&Reading { calls: vec![CallUpdate::Done(id.clone())], ..Reading::default() }, now).unwrap();
+    again.add_call(id.clone(), now).unwrap();
+    assert!(book().queue().pending.is_empty() && book().queue().is_done(&id));
+}
+
+#[test]
 fn another_call_report_counts_from_the_next_local_day_on() {
     let memory = Memory::default();
     let (details, records) = (Calendar::Calls { zone: TimeZone::UTC }, Calendar::Records { zone: TimeZone::UTC });

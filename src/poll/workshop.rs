@@ -18,7 +18,7 @@ impl Workshop {
     }
 
     /// Has it done; an error is a panic.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, JoinError> {

@@ -17,7 +17,7 @@ use super::serve::{Api, Asked, Refusal, Reply, UNKNOWN};
 use super::times::{self, duration};
 use super::truth::{Call, DAY, IST, Truth};
 use super::{Vendor, World};
-pub(super) use rows::ucids;
+pub(super) use rows::{callbacks, ucids};
 
 const AHT_V1: &str = "/CAServices/AgentDetails/AHT.php";
 const CDR_V1: &str = "/CAServices/CDR/CallBacks.php";

@@ -6,6 +6,7 @@ mod api;
 mod average_handling_time;
 mod call_details;
 mod call_records;
+pub mod callback;
 mod cdr;
 mod queue;
 #[cfg(test)]
@@ -230,6 +231,11 @@ impl crate::vendors::Account for Account {
             });
         }
         Ok(reports)
+    }
+
+    fn callback_key(&self, setup: &Setup<'_>) -> Result<Option<SecretString>, SetupError> {
+        let wanted = self.reports.call_details.as_ref().is_some_and(|report| report.callback);
+        wanted.then(|| self.secret().read(setup.at, setup.folder)).transpose()
     }
 
     fn plan(&self) -> Vec<PlanRow> {

@@ -23,10 +23,25 @@ use crate::page;
 /// Time for a handshake.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
-/// Serves `site` over `stream` until either side has enough.
+/// What answers the requests of a connection.
+pub(super) trait Respond: Clone + Send + Sync + 'static {
+    /// Requests that one HTTP/2 connection may make at once.
+    const STREAMS: usize;
+
+    fn respond(self, request: Request<Incoming>) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// The site, for whom `access` lets in.
+#[derive(Clone)]
+pub(super) struct Guarded {
+    pub(super) site: Arc<Site>,
+    pub(super) access: Arc<Access>,
+}
+
+/// Has `respond` answer over `stream` until either side has enough.
 pub(super) async fn serve(
     stream: TcpStream,
-    site: Arc<Site>,
+    respond: impl Respond,
     access: Arc<Access>,
     watcher: Watcher,
     stop: CancellationToken,
@@ -34,7 +49,7 @@ pub(super) async fn serve(
     // A page goes out in one piece: waiting to fill a packet only delays it.
     let _ = stream.set_nodelay(true);
     let Some(acceptor) = access.acceptor().await else {
-        return http1(stream, site, access, watcher).await;
+        return http1(stream, respond, access, watcher).await;
     };
     let handshake = tokio::select! {
         // Nothing was asked yet that could be finished.
@@ -43,22 +58,23 @@ pub(super) async fn serve(
     };
     match handshake {
         Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-            http2(stream, site, access, watcher).await;
+            http2(stream, respond, access, watcher).await;
         }
-        Ok(Ok(stream)) => http1(stream, site, access, watcher).await,
+        Ok(Ok(stream)) => http1(stream, respond, access, watcher).await,
         Ok(Err(error)) => tracing::debug!(%error, "handshake failed"),
         Err(_) => tracing::debug!("handshake took too long"),
     }
 }
 
-async fn http1<S>(stream: S, site: Arc<Site>, access: Arc<Access>, watcher: Watcher)
+async fn http1<S, R>(stream: S, respond: R, access: Arc<Access>, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    R: Respond,
 {
     let activity = Activity::new();
     let io = TokioIo::new(Watched::new(stream, activity.clone()));
     let noted = activity.clone();
-    let service = service_fn(move |request| answer(Arc::clone(&site), Arc::clone(&access), request, noted.answer()));
+    let service = service_fn(move |request| answer(respond.clone(), Arc::clone(&access), request, noted.answer()));
     let connection = hyper::server::conn::http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEADER_BYTES)
@@ -67,15 +83,16 @@ where
 }
 
 /// Bytes tell nothing here, as the protocol has a life of its own: only requests and answers count.
-async fn http2<S>(stream: S, site: Arc<Site>, access: Arc<Access>, watcher: Watcher)
+async fn http2<S, R>(stream: S, respond: R, access: Arc<Access>, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    R: Respond,
 {
     let activity = Activity::new();
     let noted = activity.clone();
-    let service = service_fn(move |request| answer(Arc::clone(&site), Arc::clone(&access), request, noted.answer()));
+    let service = service_fn(move |request| answer(respond.clone(), Arc::clone(&access), request, noted.answer()));
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .max_concurrent_streams(u32::try_from(MAX_REQUESTS).ok())
+        .max_concurrent_streams(u32::try_from(R::STREAMS).ok())
         .max_header_list_size(u32::try_from(HEADER_BYTES).unwrap_or(u32::MAX))
         .serve_connection(TokioIo::new(stream), service);
     run(connection, activity, watcher).await;
@@ -94,32 +111,41 @@ where
 }
 
 async fn answer(
-    site: Arc<Site>,
+    respond: impl Respond,
     access: Arc<Access>,
     request: Request<Incoming>,
     answering: Answering,
 ) -> Result<Response<Body>, Infallible> {
-    let path = request.uri().path();
-    let mut response = match access.refuse(path, request.headers()).await {
-        Some((status, words)) => {
-            let mut response = text(status, words);
-            if status == StatusCode::UNAUTHORIZED {
-                let realm = HeaderValue::from_static("Basic realm=\"contact-center-exporter\", charset=\"UTF-8\"");
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
-            }
-            response
-        }
-        None if path == "/-/reload" => site.reload(request.method()).await,
-        None => site.answer(&request).await,
-    };
+    let head = request.method() == Method::HEAD;
+    let mut response = respond.respond(request).await;
     access.dress(response.headers_mut());
-    if request.method() == Method::HEAD {
+    if head {
         // Over HTTP/2 nobody else leaves the body away.
         let body = std::mem::replace(&mut response.body_mut().rest, page::Body::whole(Bytes::new()));
         response.headers_mut().insert(header::CONTENT_LENGTH, body.length.into());
     }
     response.body_mut().answering = Some(answering);
     Ok(response)
+}
+
+impl Respond for Guarded {
+    const STREAMS: usize = MAX_REQUESTS;
+
+    async fn respond(self, request: Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        match self.access.refuse(path, request.headers()).await {
+            Some((status, words)) => {
+                let mut response = text(status, words);
+                if status == StatusCode::UNAUTHORIZED {
+                    let realm = HeaderValue::from_static("Basic realm=\"contact-center-exporter\", charset=\"UTF-8\"");
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+                }
+                response
+            }
+            None if path == "/-/reload" => self.site.reload(request.method()).await,
+            None => self.site.answer(&request).await,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -139,7 +165,10 @@ mod tests {
     /// A connection to `site`, and the task that serves it.
     async fn connected(site: &Arc<Site>, graceful: &GracefulShutdown) -> (SendRequest<Empty<Bytes>>, JoinHandle<()>) {
         let (client, server) = tokio::io::duplex(64 * 1024);
-        let serving = tokio::spawn(http2(server, Arc::clone(site), Access::open(), graceful.watcher()));
+        let serving = {
+            let guarded = Guarded { site: Arc::clone(site), access: Access::open() };
+            tokio::spawn(http2(server, guarded, Access::open(), graceful.watcher()))
+        };
         let handshake = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
             .initial_stream_window_size(65_535)
             .handshake(TokioIo::new(client));

@@ -1,6 +1,7 @@
 //! The program from outside, one module per door.
 
 #![expect(clippy::unwrap_used, reason = "every line here is a test")]
+#![expect(clippy::print_stdout, reason = "some of them measure")]
 
 // Helpers.
 mod exposition;
@@ -19,6 +20,9 @@ mod discipline_ozonetel;
 mod discipline_voximplant;
 mod discipline_wolkvox;
 mod golden;
+mod hooks;
+mod hooks_beside;
+mod hooks_flood;
 mod hostile;
 mod hostile_wolkvox;
 mod isolation;

@@ -63,10 +63,15 @@ impl Process {
 
     /// Where it listens, which its log says.
     pub(crate) async fn address(&mut self) -> String {
+        self.address_of("listening").await
+    }
+
+    /// The address that its log tells with this word.
+    pub(crate) async fn address_of(&mut self, word: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
         loop {
             let log = self.log();
-            let listening = log.lines().find(|line| line.contains("listening"));
+            let listening = log.lines().find(|line| line.contains(word));
             let address =
                 listening.and_then(|line| line.split("address=").nth(1)?.split([' ', '"']).find(|a| !a.is_empty()));
             if let Some(address) = address {

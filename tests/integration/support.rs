@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use contact_center_exporter::app::App;
 use contact_center_exporter::clock::Clock;
-use contact_center_exporter::config;
+use contact_center_exporter::config::{self, Loaded};
 use contact_center_exporter::simulator::{Options, Simulator};
 use contact_center_exporter::web::Access;
 use tempfile::TempDir;
@@ -61,9 +61,13 @@ impl Running {
 
     /// The same, serving only whom `access` lets in.
     pub(crate) async fn start_guarded(folder: TempDir, yaml: &str, clock: &Clock, access: Arc<Access>) -> Self {
+        Self::start_app(folder, yaml, |loaded| App::new(loaded, clock, "/metrics").unwrap().guarded(access)).await
+    }
+
+    /// The same, as the caller makes it.
+    pub(crate) async fn start_app(folder: TempDir, yaml: &str, make: impl FnOnce(&Loaded) -> App) -> Self {
         let file = write(folder.path(), "exporter.yml", format!("state: {{ path: state }}\n{yaml}"));
-        let loaded = config::load(&file).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
-        let app = App::new(&loaded, clock, "/metrics").unwrap().guarded(access);
+        let app = make(&config::load(&file).unwrap_or_else(|error| panic!("{error}\n{yaml}")));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

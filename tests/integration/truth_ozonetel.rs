@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use contact_center_exporter::app::App;
 use contact_center_exporter::clock::Clock;
+use contact_center_exporter::config::Loaded;
 use contact_center_exporter::simulator::truth::{Agent, Call, DAY, Direction, Figures, IST, Truth};
 use contact_center_exporter::simulator::{Options, Simulator, Vendor};
 use jiff::{SignedDuration, Timestamp};
+use tokio::net::TcpListener;
 
-use super::support::{Running, write};
+use super::support::{Running, client, write};
 
 const ACCOUNT: &str = "vendor=\"ozonetel\",account=\"in\"";
+
+/// Who says which calls there are.
+const FILE: &str = "ucid_file: ucids.txt";
+const CALLBACK: &str = "callback: true";
 
 /// Series with their values.
 type Sheet = BTreeMap<String, f64>;
@@ -242,24 +249,40 @@ fn averages(sheet: &mut Sheet, truth: &Truth, now: i64) {
 }
 
 /// Averages and listed calls, of the half hour up to `until`, from either generation of the vendor's API.
-async fn single_calls(api: &str, until: Timestamp, source: Source) {
+async fn single_calls(api: &str, until: Timestamp, source: Source, listed_by: &str) {
     let (simulator, clock) = simulator(false).await;
     let truth = simulator.truth();
     let (from, to) = (until - SignedDuration::from_mins(30), until.as_second());
     let folder = tempfile::tempdir().unwrap();
-    let listed = simulator.ozonetel_ucids(from, until);
-    let lines: Vec<_> = listed.iter().map(|(id, day)| format!("{id},{day}")).collect();
-    write(folder.path(), "ucids.txt", lines.join("\n"));
+    if listed_by != CALLBACK {
+        let listed = simulator.ozonetel_ucids(from, until);
+        let lines: Vec<_> = listed.iter().map(|(id, day)| format!("{id},{day}")).collect();
+        write(folder.path(), "ucids.txt", lines.join("\n"));
+    }
     let agents: Vec<_> = truth.agents(Vendor::Ozonetel).iter().map(|agent| agent.key.as_str()).collect();
     let campaigns: Vec<_> = Truth::lines(Vendor::Ozonetel).iter().map(|line| line.1).collect();
     let reports = format!(
         "        average_handling_time: {{ interval: 1s, api: {api}, agents: [{}], campaigns: [{}] }}
-        call_details: {{ interval: 1s, api: {api}, ucid_file: ucids.txt }}
+        call_details: {{ interval: 1s, api: {api}, {listed_by} }}
 ",
         agents.join(","),
         campaigns.join(",")
     );
-    let running = Running::start_in(folder, &account(&simulator, "api_key", &reports), &clock).await;
+    let hooks = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hooks/ozonetel/in", hooks.local_addr().unwrap());
+    let yaml = account(&simulator, "api_key", &reports);
+    let start = |loaded: &Loaded| App::new(loaded, &clock, "/metrics").unwrap().receiving(hooks);
+    let running = Running::start_app(folder, &yaml, start).await;
+    if listed_by == CALLBACK {
+        let client = client();
+        for body in simulator.ozonetel_callbacks(from, until) {
+            // The vendor sends it again if it is unsure.
+            for _ in 0..2 {
+                let request = client.post(&url).header("content-type", "application/x-www-form-urlencoded");
+                assert_eq!(request.body(body.clone()).send().await.unwrap().status(), 200);
+            }
+        }
+    }
     let mut sheet = Sheet::new();
     averages(&mut sheet, truth, now().as_second());
     for agent in truth.agents(Vendor::Ozonetel) {
@@ -275,13 +298,18 @@ async fn single_calls(api: &str, until: Timestamp, source: Source) {
 
 #[tokio::test]
 async fn single_calls_and_averages_of_the_present_api() {
-    single_calls("v2", now(), Source::Legs).await;
+    single_calls("v2", now(), Source::Legs, FILE).await;
+}
+
+#[tokio::test]
+async fn single_calls_that_the_vendor_calls_back() {
+    single_calls("v2", now(), Source::Legs, CALLBACK).await;
 }
 
 #[tokio::test]
 async fn single_calls_and_averages_of_the_old_api() {
     // It knows calls of past days alone.
-    single_calls("v1", now() - SignedDuration::from_hours(24), Source::OldRow).await;
+    single_calls("v1", now() - SignedDuration::from_hours(24), Source::OldRow, FILE).await;
 }
 
 #[tokio::test]

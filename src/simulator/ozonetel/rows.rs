@@ -30,11 +30,31 @@ struct Leg {
 
 /// Ids and Indian days of the calls that ended in `window`, in order of their end.
 pub(in crate::simulator) fn ucids(truth: &Truth, window: Range<i64>) -> Vec<(String, Date)> {
+    ended(truth, &window).iter().map(|call| (id(call, 0).to_string(), day(call.start, IST))).collect()
+}
+
+/// The bodies of the post-call callbacks of the calls that ended in `window`: a form whose one field is JSON text. Its fields are
+/// those of the old API's row, with hold and after-call work.
+pub(in crate::simulator) fn callbacks(world: &World, window: &Range<i64>) -> Vec<String> {
+    let body = |call: &Call| {
+        let mut data = v1(world, call);
+        data["HoldDuration"] = duration(call.hold.into()).into();
+        data["WrapUpDuration"] = duration(call.wrap_up_by(i64::MAX).into()).into();
+        if let Some(fields) = data.as_object_mut() {
+            fields.retain(|name, _| !["CallCompleted", "ConferenceData"].contains(&name.as_str()));
+        }
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("data", &data.to_string()).finish()
+    };
+    ended(&world.truth, window).iter().map(body).collect()
+}
+
+/// The calls that ended in `window`, in order of their end.
+fn ended(truth: &Truth, window: &Range<i64>) -> Vec<Call> {
     let agents = truth.agents(Vendor::Ozonetel);
     let mut calls: Vec<_> =
         agents.iter().flat_map(|agent| truth.ended_in(Vendor::Ozonetel, agent.index, window.clone())).collect();
     calls.sort_by_key(Call::end);
-    calls.iter().map(|call| (id(call, 0).to_string(), day(call.start, IST))).collect()
+    calls
 }
 
 /// The call that this id belongs to, as the call's own or a leg's.

@@ -30,7 +30,7 @@ report_config! {
         pub api: Api,
         /// The calls to ask for, one per line.
         pub ucid_file: Option<PathBuf>,
-        /// Whether the vendor's post-call callback names calls too.
+        /// Whether the vendor's post-call callback names calls too; needs `--hooks.listen-address`.
         #[serde(default)]
         pub callback: bool,
     }
@@ -71,9 +71,6 @@ impl CallDetailsReport {
     }
 
     pub(super) fn check(&self, at: &str, problems: &mut Problems) {
-        if self.callback {
-            problems.warn(&format!("{at}.callback"), "this version receives no callbacks; list the calls in ucid_file");
-        }
         match &self.ucid_file {
             None if !self.callback => {
                 problems.add(at, "no source of calls; expected ucid_file, callback: true, or both");

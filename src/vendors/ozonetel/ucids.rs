@@ -52,9 +52,7 @@ impl Listed {
 
 fn parse_line(line: &str, today: Date) -> Result<(CallId, Option<Date>), &'static str> {
     let (id, day) = line.split_once(',').map_or((line, None), |(id, day)| (id.trim(), Some(day.trim())));
-    if id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()) {
-        return Err("the UCID is not numeric");
-    }
+    let id = parse_id(id).ok_or("the UCID is not numeric")?;
     let day = match day {
         None => None,
         Some(text) => Some(parse_day(text).ok_or("the day of the UCID is not YYYY-MM-DD")?),
@@ -62,7 +60,12 @@ fn parse_line(line: &str, today: Date) -> Result<(CallId, Option<Date>), &'stati
     if day.is_some_and(|day| day > today) {
         return Err("the day of the UCID lies in the future");
     }
-    Ok((CallId::new(id), day))
+    Ok((id, day))
+}
+
+/// A UCID, which is digits and nothing else.
+pub(super) fn parse_id(text: &str) -> Option<CallId> {
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| CallId::new(text))
 }
 
 fn parse_day(text: &str) -> Option<Date> {
