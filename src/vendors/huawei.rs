@@ -43,6 +43,7 @@ report_config! {
     /// `agent_call_statistics:`
     pub struct AgentCallStatistics, default Duration::from_secs(30), {
         /// Agents asked at once.
+        #[schemars(extend("default" = CONCURRENCY))]
         pub concurrency: Option<usize>,
     }
 }

@@ -39,6 +39,7 @@ account_config! {
     /// One account, or one child account.
     pub struct Account {
         /// Where the Management API is.
+        #[schemars(extend("default" = BASE_URL))]
         pub base_url: Option<String>,
         /// The service account's key file, as it was downloaded.
         #[schemars(with = "Option<String>")]

@@ -38,6 +38,8 @@ use token_usage::Usage;
 
 /// Requests per day that one licence buys, over all tokens and reports of the operation.
 const QUOTA_PER_LICENCE: u64 = 1000;
+/// Of an operation that does not say.
+const LICENCES: u32 = 1;
 
 crate::settings::account_config! {
     /// One operation.
@@ -54,7 +56,8 @@ crate::settings::account_config! {
         pub token_file: Option<PathBuf>,
         /// The token in an environment variable.
         pub token_env: Option<String>,
-        /// Licences of the operation; each allows a thousand requests a day. Default 1.
+        /// Licences of the operation; each allows a thousand requests a day.
+        #[schemars(extend("default" = LICENCES))]
         pub licences: Option<u32>,
         /// Where the operation's day begins.
         #[serde(default)]
@@ -163,7 +166,7 @@ impl Account {
 
     /// Requests a day.
     fn quota(&self) -> u64 {
-        u64::from(self.licences.unwrap_or(1)) * QUOTA_PER_LICENCE
+        u64::from(self.licences.unwrap_or(LICENCES)) * QUOTA_PER_LICENCE
     }
 }
 
