@@ -25,7 +25,7 @@ pub(super) struct WebConfig {
 }
 
 /// `tls_server_config:`
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Tls {
     cert: Option<String>,
@@ -155,8 +155,7 @@ impl WebConfig {
     /// Whether clients have to show a certificate, and one with a certain name.
     pub(super) fn asks(&self) -> (bool, bool) {
         let Some(tls) = &self.tls_server_config else { return (false, false) };
-        let required = [ClientAuth::RequireAnyClientCert, ClientAuth::RequireAndVerifyClientCert];
-        (tls.client_auth_type.is_some_and(|kind| required.contains(&kind)), tls.client_allowed_sans.is_some())
+        (tls.client_auth_type.is_some_and(ClientAuth::requires), tls.client_allowed_sans.is_some())
     }
 
     /// What every answer carries.
@@ -173,6 +172,15 @@ impl WebConfig {
 pub(super) fn cost(hash: &str) -> Option<u32> {
     let parts: bcrypt::HashParts = hash.parse().ok()?;
     Some(parts.get_cost()).filter(|cost| (4..=31).contains(cost))
+}
+
+// === impl ClientAuth ===
+
+impl ClientAuth {
+    /// Whether nobody gets in without a certificate.
+    pub(super) fn requires(self) -> bool {
+        matches!(self, Self::RequireAnyClientCert | Self::RequireAndVerifyClientCert)
+    }
 }
 
 // === impl Tls ===

@@ -27,17 +27,15 @@ pub(super) struct Refusal {
     pub(super) elsewhere: bool,
 }
 
-/// Accepts a certificate if it carries one of these names, and whatever else the inner one wants.
+/// Asks clients for a certificate, of whose key they have to be the owners, and says which one will do.
 #[derive(Debug)]
-struct Named {
-    inner: Arc<dyn ClientCertVerifier>,
-    names: Vec<String>,
-}
-
-/// Asks for a certificate and takes any whose key the client has.
-#[derive(Debug)]
-struct Any {
+struct Clients {
+    /// Whether nobody gets in without one.
     mandatory: bool,
+    /// Who has to have certified it; anybody if there is none.
+    authorities: Option<Arc<dyn ClientCertVerifier>>,
+    /// The names of which it has to carry one.
+    names: Option<Vec<String>>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
@@ -58,7 +56,7 @@ pub(super) fn server(tls: &Tls, http2: bool) -> Result<ServerConfig, Refusal> {
         .map_err(|_| refuse(".cipher_suites", "none of these goes with the versions of TLS"))?;
     let builder = match clients(tls, &provider)? {
         None => builder.with_no_client_auth(),
-        Some(verifier) => builder.with_client_cert_verifier(verifier),
+        Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
     };
     let (Some(certificate), Some(key)) = (tls.certificate(), tls.key()) else {
         return Err(refuse("", "give a certificate and its key"));
@@ -106,38 +104,39 @@ fn versions(tls: &Tls) -> Vec<&'static SupportedProtocolVersion> {
     all.into_iter().filter(|(version, _)| (min..=max).contains(version)).map(|(_, version)| version).collect()
 }
 
-/// Who looks at clients' certificates; nobody if none is asked for.
-fn clients(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Option<Arc<dyn ClientCertVerifier>>, Refusal> {
-    let any = |mandatory| -> Arc<dyn ClientCertVerifier> {
-        Arc::new(Any { mandatory, algorithms: provider.signature_verification_algorithms })
-    };
-    let verifier = match tls.client_auth_type.unwrap_or_default() {
+/// What clients' certificates have to be; nothing if none is asked for.
+fn clients(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Option<Clients>, Refusal> {
+    let auth = tls.client_auth_type.unwrap_or_default();
+    let authorities = match auth {
         ClientAuth::NoClientCert => return Ok(None),
-        ClientAuth::RequestClientCert => any(false),
-        ClientAuth::RequireAnyClientCert => any(true),
-        ClientAuth::VerifyClientCertIfGiven => verified(tls, provider, true)?,
-        ClientAuth::RequireAndVerifyClientCert => verified(tls, provider, false)?,
+        ClientAuth::RequestClientCert | ClientAuth::RequireAnyClientCert => None,
+        ClientAuth::VerifyClientCertIfGiven | ClientAuth::RequireAndVerifyClientCert => {
+            Some(authorities(tls, provider)?)
+        }
     };
-    Ok(Some(match &tls.client_allowed_sans {
-        None => verifier,
-        Some(names) => Arc::new(Named { inner: verifier, names: names.clone() }),
+    Ok(Some(Clients {
+        mandatory: auth.requires(),
+        authorities,
+        names: tls.client_allowed_sans.clone(),
+        algorithms: provider.signature_verification_algorithms,
     }))
 }
 
-fn verified(tls: &Tls, provider: &Arc<CryptoProvider>, optional: bool) -> Result<Arc<dyn ClientCertVerifier>, Refusal> {
+fn authorities(tls: &Tls, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Refusal> {
     let mut roots = RootCertStore::empty();
     if let Some(pem) = tls.client_ca() {
         for certificate in certificates(&pem, "client_ca")? {
             roots.add(certificate).map_err(|_| unfit(&pem, "client_ca", "holds a certificate that cannot be read"))?;
         }
     }
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    let builder = if optional { builder.allow_unauthenticated() } else { builder };
-    builder.build().map(|verifier| -> Arc<dyn ClientCertVerifier> { verifier }).map_err(|_| Refusal {
-        place: "tls_server_config.client_ca".to_owned(),
-        message: "expected at least one certificate".to_owned(),
-        elsewhere: false,
-    })
+    match WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build() {
+        Ok(verifier) => Ok(verifier),
+        Err(_) => Err(Refusal {
+            place: "tls_server_config.client_ca".to_owned(),
+            message: "expected at least one certificate".to_owned(),
+            elsewhere: false,
+        }),
+    }
 }
 
 fn read(pem: &Pem<'_>, key: &str) -> Result<Vec<u8>, Refusal> {
@@ -175,19 +174,15 @@ fn names(certificate: &[u8]) -> Option<Vec<String>> {
     Some(names.iter().flat_map(|names| &names.value.general_names).filter_map(name).collect())
 }
 
-// === impl Named ===
+// === impl Clients ===
 
-impl ClientCertVerifier for Named {
-    fn offer_client_auth(&self) -> bool {
-        self.inner.offer_client_auth()
-    }
-
+impl ClientCertVerifier for Clients {
     fn client_auth_mandatory(&self) -> bool {
-        self.inner.client_auth_mandatory()
+        self.mandatory
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.inner.root_hint_subjects()
+        self.authorities.as_ref().map_or(&[], |authorities| authorities.root_hint_subjects())
     }
 
     fn verify_client_cert(
@@ -196,55 +191,15 @@ impl ClientCertVerifier for Named {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
-        let names = names(end_entity).ok_or(CertificateError::BadEncoding)?;
-        if names.iter().any(|name| self.names.contains(name)) {
-            Ok(verified)
-        } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+        if let Some(authorities) = &self.authorities {
+            authorities.verify_client_cert(end_entity, intermediates, now)?;
         }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.inner.verify_tls13_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.inner.supported_verify_schemes()
-    }
-}
-
-// === impl Any ===
-
-impl ClientCertVerifier for Any {
-    fn client_auth_mandatory(&self) -> bool {
-        self.mandatory
-    }
-
-    fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        &[]
-    }
-
-    fn verify_client_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: UnixTime,
-    ) -> Result<ClientCertVerified, Error> {
+        if let Some(allowed) = &self.names {
+            let names = names(end_entity).ok_or(CertificateError::BadEncoding)?;
+            if !names.iter().any(|name| allowed.contains(name)) {
+                return Err(CertificateError::ApplicationVerificationFailure.into());
+            }
+        }
         Ok(ClientCertVerified::assertion())
     }
 

@@ -129,8 +129,7 @@ impl Tls {
         if verifies && self.client_ca().is_none() {
             problems.add("tls_server_config.client_auth_type", "give client_ca or client_ca_file to verify against");
         }
-        let requires = matches!(auth, ClientAuth::RequireAnyClientCert | ClientAuth::RequireAndVerifyClientCert);
-        if self.client_allowed_sans.is_some() && !requires {
+        if self.client_allowed_sans.is_some() && !auth.requires() {
             problems.add(
                 "tls_server_config.client_allowed_sans",
                 "needs client_auth_type RequireAndVerifyClientCert or RequireAnyClientCert",
