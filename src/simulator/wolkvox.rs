@@ -104,8 +104,8 @@ impl Manager {
         }
         used.1 += 1;
         // Whoever is refused has used nothing.
-        let allowed = used.1 + self.others() <= self.quota() && used.1 <= self.token_limit();
-        let allowed = allowed || options.limits.is_none();
+        let allowed =
+            options.limits.is_none() || used.1 + self.others() <= self.quota() && used.1 <= self.token_limit();
         if !allowed {
             used.1 -= 1;
         }

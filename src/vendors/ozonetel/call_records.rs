@@ -52,6 +52,9 @@ use crate::vendors::{Poll, Report};
 use chunk::{Chunk, Density};
 use pages::{Pages, Seen};
 
+/// After so many failures the next poll tries the others.
+const MOST_FAILURES: usize = 3;
+
 report_config! {
     /// `call_records:`
     pub struct CallRecordsReport, default INTERVAL, {}
@@ -70,6 +73,18 @@ pub(super) struct CallRecords {
     begun: bool,
     /// Calls that wait for the next look.
     waiting: BTreeSet<(Date, CallId)>,
+}
+
+/// What became of a chunk.
+enum Found {
+    /// What was seen counts. If rows came and went meanwhile, the windows are read again.
+    Read,
+    /// Nothing counts yet: some calls have legs beyond it, and this one has them all.
+    TooNarrow(Chunk),
+    /// Better read in parts.
+    TooMuch,
+    /// There are rows, and none of them can be read.
+    Unreadable,
 }
 
 impl CallRecordsReport {
@@ -155,22 +170,8 @@ impl CallRecords {
             reading.windows.extend(windows.filter(|window| !unsure.contains(window)));
         }
         reading.read += 1;
-        Ok(if whole { Found::Read } else { Found::Shifting })
+        Ok(Found::Read)
     }
-}
-
-/// What became of a chunk.
-#[derive(Debug, PartialEq)]
-enum Found {
-    Read,
-    /// Nothing counts yet: some calls have legs beyond it, and this one has them all.
-    TooNarrow(Chunk),
-    /// Rows came and went while the pages were read: what was seen counts, the windows are read again.
-    Shifting,
-    /// Better read in parts.
-    TooMuch,
-    /// There are rows, and none of them can be read.
-    Unreadable,
 }
 
 impl Report for CallRecords {
@@ -192,8 +193,8 @@ impl Report for CallRecords {
                     break;
                 }
                 match self.read(poll.client, &chunk, now, &mut pages, &mut reading).await {
-                    Ok(Found::Read | Found::Shifting) if chunk.tail => self.begun = true,
-                    Ok(Found::Read | Found::Shifting) => others += 1,
+                    Ok(Found::Read) if chunk.tail => self.begun = true,
+                    Ok(Found::Read) => others += 1,
                     Ok(Found::TooNarrow(wider)) => queue.push_front(wider),
                     // Once at most: a tail that brings nothing along is read however long it is.
                     Ok(Found::TooMuch) if chunk.tail => {
@@ -227,9 +228,6 @@ impl Report for CallRecords {
         })
     }
 }
-
-/// After so many failures the next poll tries the others.
-const MOST_FAILURES: usize = 3;
 
 #[cfg(test)]
 mod tests;

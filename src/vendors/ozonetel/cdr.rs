@@ -226,9 +226,7 @@ impl Leg {
             }
         }
     }
-}
 
-impl Leg {
     /// Whether it is a caller's wait for an agent.
     fn is_queue(&self) -> bool {
         self.inbound && self.agent.is_none() && !self.answered

@@ -59,22 +59,18 @@ pub(super) fn needs_yesterday(place: u8) -> bool {
 /// may bring more than is due.
 pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, along: bool) -> Vec<Chunk> {
     let mut chunks = Vec::new();
-    let tail = due
-        .tail
-        .first()
-        .zip(due.tail.last())
-        .map(|(first, last)| Chunk::tail(first.0, first.1..last.1 + 1).wider(density.back(), MARGIN));
-    if let Some(tail) = tail {
+    let chunk = |day, core, tail| Chunk::new(day, core, tail, density.back());
+    if let Some((first, last)) = due.tail.first().zip(due.tail.last()) {
+        let tail = chunk(first.0, first.1..last.1 + 1, true);
         let tail = if along { tail.extended(density) } else { tail };
         chunks.push(tail.without_yesterday());
     }
     let tail = chunks.first().cloned();
     let room = requests.saturating_sub(tail.as_ref().map_or(0, |tail| density.pages(tail))).max(1);
-    let fits = |day, core: Range<u8>| {
-        density.sum(day, &core) <= ROWS && density.pages(&Chunk::past(day, core).wider(density.back(), MARGIN)) <= room
-    };
+    let fits =
+        |day, core: Range<u8>| density.sum(day, &core) <= ROWS && density.pages(&chunk(day, core, false)) <= room;
     let rest = due.rest.iter().filter(|window| !tail.as_ref().is_some_and(|tail| tail.holds(**window)));
-    let past = |(day, core)| Chunk::past(day, core).wider(density.back(), MARGIN);
+    let past = |(day, core)| chunk(day, core, false);
     let mut group: Option<(Date, Range<u8>)> = None;
     for (day, place) in rest.copied() {
         match &mut group {
@@ -94,14 +90,9 @@ pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, along: bo
 // === impl Chunk ===
 
 impl Chunk {
-    fn tail(day: Date, core: Range<u8>) -> Self {
-        let chunk = Self { day, span: core.clone(), core, tail: true, along: false, back: 0, ahead: 0 };
-        chunk.wider(MARGIN, MARGIN)
-    }
-
-    fn past(day: Date, core: Range<u8>) -> Self {
-        let chunk = Self { day, span: core.clone(), core, tail: false, along: false, back: 0, ahead: 0 };
-        chunk.wider(MARGIN, MARGIN)
+    /// These windows, with the margins that are asked for along with them.
+    fn new(day: Date, core: Range<u8>, tail: bool, back: u8) -> Self {
+        Self { day, span: core.clone(), core, tail, along: false, back, ahead: 0 }.wider(back, MARGIN)
     }
 
     /// With so much asked for beyond the core. The tail goes to the end of the day: the vendor's clock may be ahead.
@@ -160,7 +151,7 @@ impl Chunk {
 
     pub(super) fn halves(&self) -> [Self; 2] {
         let middle = self.core.start.midpoint(self.core.end);
-        [self.core.start..middle, middle..self.core.end].map(|core| Self::past(self.day, core).wider(self.back, MARGIN))
+        [self.core.start..middle, middle..self.core.end].map(|core| Self::new(self.day, core, false, self.back))
     }
 
     pub(super) fn holds(&self, (day, place): Window) -> bool {
@@ -184,7 +175,7 @@ impl Chunk {
         {
             queries.push((before, PER_DAY - over..PER_DAY));
         }
-        let over = self.core.end.saturating_add(self.ahead).saturating_sub(PER_DAY).min(PER_DAY);
+        let over = self.core.end.saturating_add(self.ahead).saturating_sub(PER_DAY);
         if over > 0
             && self.day < today
             && let Ok(after) = self.day.tomorrow()
@@ -265,14 +256,18 @@ mod tests {
         DueWindows { tail: windows(TODAY, tail).collect(), rest }
     }
 
+    fn tail(core: Range<u8>) -> Chunk {
+        Chunk::new(TODAY, core, true, MARGIN)
+    }
+
     #[test]
     fn a_quiet_day_is_one_request_and_its_first_windows_another_with_yesterdays_last() {
         let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &Density::default(), ROOM, true);
-        assert_eq!(chunks, [Chunk { along: true, span: 0..96, ..Chunk::tail(TODAY, 8..40) }, Chunk::past(TODAY, 0..8)]);
+        assert_eq!(chunks, [Chunk { along: true, span: 0..96, ..tail(8..40) }, Chunk::new(TODAY, 0..8, false, MARGIN)]);
         assert_eq!(chunks[0].queries(TODAY), [(TODAY, 0..96)]);
         assert_eq!(chunks[1].queries(TODAY), [(TODAY, 0..10), (YESTERDAY, 88..96)]);
         let midnight = plan(&due(0..1, &[]), &Density::default(), ROOM, true);
-        assert_eq!(midnight, [Chunk { span: 0..96, ..Chunk::tail(TODAY, 1..1) }], "legs count, calls wait");
+        assert_eq!(midnight, [Chunk { span: 0..96, ..tail(1..1) }], "legs count, calls wait");
         let later = plan(&due(0..0, &[(TODAY, 5..6)]), &Density::default(), ROOM, true);
         assert_eq!(later[0].queries(TODAY), [(TODAY, 0..8), (YESTERDAY, 93..96)], "a window read again alone");
     }

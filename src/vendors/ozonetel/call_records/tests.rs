@@ -24,7 +24,7 @@ fn at(text: &str) -> Timestamp {
     text.parse::<DateTime>().unwrap().to_zoned(india()).unwrap().timestamp()
 }
 
-/// The calls that the vendor has, as (id, start, changes), newest last.
+/// The calls that the vendor has: whole rows, in any order.
 type Calls = Arc<Mutex<Vec<Value>>>;
 
 /// The documented outbound leg as a call of its own.
@@ -46,9 +46,25 @@ fn leg(id: u64, start: &str, changes: &Value) -> Value {
     row
 }
 
+/// A caller's wait from `start`, handed on unless it says who hung up.
+fn wait(id: u64, call: u64, start: &str, minutes: i64, hung_up: &str) -> Value {
+    let changes = json!({"CallID": call.to_string(), "Type": "Inbound", "Status": "Unanswered", "AgentID": "",
+        "TalkTime": "00:00:00", "Duration": format!("{:02}:{:02}:00", minutes / 60, minutes % 60), "HangupBy": hung_up});
+    leg(id, start, &changes)
+}
+
+fn talk(id: u64, call: u64, start: &str) -> Value {
+    leg(id, start, &json!({"CallID": call.to_string(), "Type": "Inbound", "Status": "Answered"}))
+}
+
 /// When a leg began.
 fn stamp(row: &Value) -> String {
     format!("{} {}", row["CallDate"].as_str().unwrap(), row["StartTime"].as_str().unwrap())
+}
+
+/// A number of the URL.
+fn number(asked: &Asked, name: &str) -> usize {
+    asked.url.query_pairs().find(|(key, _)| key == name).unwrap().1.parse().unwrap()
 }
 
 /// Newest first, within the asked window, a page at a time.
@@ -57,8 +73,7 @@ fn list(calls: &[Value], asked: &Asked) -> String {
     assert_eq!(from[..10], to[..10], "one day per request");
     let mut rows: Vec<_> = calls.iter().filter(|row| (from.clone()..=to.clone()).contains(&stamp(row))).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(stamp(row)));
-    let number = |name| asked.url.query_pairs().find(|(key, _)| key == name).unwrap().1.parse::<usize>().unwrap();
-    let (page, size) = (number("pageNo"), number("pageSize"));
+    let (page, size) = (number(asked, "pageNo"), number(asked, "pageSize"));
     assert!(size <= 500);
     let page: Vec<_> = rows.iter().skip((page - 1) * size).take(size).collect();
     json!({"status": "success", "message": "success", "details": page, "totalCount": rows.len().to_string()})
@@ -100,7 +115,7 @@ impl Scene {
             assert_eq!((asked.method.as_str(), asked.header("apikey")), ("GET", "canary-key"));
             assert_eq!(asked.url.path(), "/prefix/ca_reports/fetchCdrByPagination");
             assert!(!asked.url.as_str().contains("canary"));
-            let page = asked.url.query_pairs().find(|(key, _)| key == "pageNo").unwrap().1.into_owned();
+            let page = number(&asked, "pageNo");
             format!("{page} {} {}", asked.parameter("fromDate"), &asked.parameter("toDate")[11..])
         };
         self.vendor.asked().into_iter().map(print).collect()
@@ -175,14 +190,11 @@ async fn rows_that_come_while_pages_are_read_push_the_others_on() {
 async fn a_call_whose_legs_come_before_and_behind_the_reader_waits_for_the_next_look() {
     let calls = Calls::new(Mutex::new(many(900, "2026-11-20T09:00:00", 3)));
     let shared = Arc::clone(&calls);
-    let queue =
-        json!({"CallID": "5", "Type": "Inbound", "Status": "Unanswered", "AgentID": "", "TalkTime": "00:00:00"});
-    let talk = json!({"CallID": "5", "Type": "Inbound", "Status": "Answered"});
     let mut scene = Scene::new(move |asked| {
         let mut calls = shared.lock().unwrap();
-        if asked.url.query().is_some_and(|query| query.contains("pageNo=2")) && calls.len() == 900 {
+        if number(asked, "pageNo") == 2 && calls.len() == 900 {
             // One belongs on the page that was just read, the other on the one to come.
-            calls.extend([leg(51, "2026-11-20T09:10:01", &queue), leg(52, "2026-11-20T09:30:01", &talk)]);
+            calls.extend([wait(51, 5, "2026-11-20T09:10:01", 1, ""), talk(52, 5, "2026-11-20T09:30:01")]);
         }
         list(&calls, asked)
     });
@@ -201,7 +213,7 @@ async fn a_row_that_slips_through_a_gap_is_found_by_reading_again() {
     let mut scene = Scene::new(move |asked| {
         let mut calls = shared.lock().unwrap();
         // The newest row leaves after the first page: those of the second move up into the first.
-        if asked.url.query().is_some_and(|query| query.contains("pageNo=2")) && calls.len() == 1100 {
+        if number(asked, "pageNo") == 2 && calls.len() == 1100 {
             calls.pop();
         }
         list(&calls, asked)
@@ -219,7 +231,7 @@ async fn a_list_that_has_shrunk_to_a_page_meanwhile_was_not_seen_whole() {
     let mut scene = Scene::new(move |asked| {
         let mut calls = shared.lock().unwrap();
         // While the second page is asked for the vendor takes the day away, but for a little.
-        if asked.url.query().is_some_and(|query| query.contains("pageNo=2")) {
+        if number(asked, "pageNo") == 2 {
             calls.truncate(50);
         }
         list(&calls, asked)
@@ -289,7 +301,7 @@ async fn a_tail_too_long_to_bring_anything_along_is_read_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_list_without_end_is_a_failure() {
     let mut scene = Scene::new(|asked| {
-        let page: u64 = asked.url.query_pairs().find(|(key, _)| key == "pageNo").unwrap().1.parse().unwrap();
+        let page = number(asked, "pageNo");
         let rows: Vec<_> = (0..500).map(|n| json!({ "UCID": page * 1000 + n })).collect();
         json!({"status": "success", "message": "success", "details": rows}).to_string()
     });
@@ -298,11 +310,8 @@ async fn a_list_without_end_is_a_failure() {
 
 #[tokio::test(start_paused = true)]
 async fn legs_of_one_call_are_one_call_over_windows_and_midnight() {
-    let queue =
-        json!({"CallID": "5", "Type": "Inbound", "Status": "Unanswered", "AgentID": "", "TalkTime": "00:00:00"});
-    let talk = json!({"CallID": "5", "Type": "Inbound", "Status": "Answered"});
-    let calls =
-        Calls::new(Mutex::new(vec![leg(51, "2026-11-19T23:59:50", &queue), leg(52, "2026-11-20T00:00:10", &talk)]));
+    let legs = vec![wait(51, 5, "2026-11-19T23:59:50", 1, ""), talk(52, 5, "2026-11-20T00:00:10")];
+    let calls = Calls::new(Mutex::new(legs));
     let mut scene = Scene::over(&calls);
     scene.poll("2026-11-19T23:59:55").await.unwrap();
     // The second leg is there, its call waits: where it began cannot be read before three.
@@ -329,17 +338,6 @@ async fn legs_of_one_call_are_one_call_over_windows_and_midnight() {
         assert!(figure(Family::CampaignUnanswered).iter().all(|line| line.ends_with(" 0")));
     }
     assert_eq!(scene.queue.windows.closed_through, Some(date(2026, 11, 19)));
-}
-
-/// A caller's wait from `start`, handed on unless it says who hung up.
-fn wait(id: u64, call: u64, start: &str, minutes: i64, hung_up: &str) -> Value {
-    let changes = json!({"CallID": call.to_string(), "Type": "Inbound", "Status": "Unanswered", "AgentID": "",
-        "TalkTime": "00:00:00", "Duration": format!("{:02}:{:02}:00", minutes / 60, minutes % 60), "HangupBy": hung_up});
-    leg(id, start, &changes)
-}
-
-fn talk(id: u64, call: u64, start: &str) -> Value {
-    leg(id, start, &json!({"CallID": call.to_string(), "Type": "Inbound", "Status": "Answered"}))
 }
 
 /// What stands on the page in the end: calls answered and unanswered, and the first observation of each time to answer.
