@@ -82,16 +82,12 @@ fn fair(asked: &Asked) -> String {
         return r#"{"result":[{"acd_queue_id":54,"acd_queue_name":"orders","users":"CANARY"}],"total_count":1}"#
             .to_owned();
     }
-    if path.ends_with("AHT.php") {
+    if path.ends_with("AHT.php") || path.ends_with("/aht") {
         return r#"{"status":"success","message":{"AgentID":"CANARY-agent","AgentName":"CANARY","AHT":"00:01:00"}}"#
             .to_owned();
     }
     if path.ends_with("/generateToken") {
         return r#"{"token":"eyJCANARY.CANARY.CANARY","message":"CANARY"}"#.to_owned();
-    }
-    if path.ends_with("/aht") {
-        return r#"{"status":"success","message":{"AgentID":"CANARY-agent","AgentName":"CANARY","AHT":"00:01:00"}}"#
-            .to_owned();
     }
     if path.ends_with("/summaryReport") {
         let mut answer: Value = serde_json::from_str(&fixture("ozonetel/summary.json")).unwrap();

@@ -10,8 +10,7 @@ use contact_center_exporter::config::schema;
 use serde_json::{Map, Value};
 
 use super::config::files;
-use super::support::assert_written;
-use super::support::write;
+use super::support::{assert_written, write};
 
 const DOCUMENT: &str = "docs/configuration.md";
 

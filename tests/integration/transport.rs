@@ -9,7 +9,7 @@ use contact_center_exporter::app::App;
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::{self};
 use contact_center_exporter::settings::RateLimit;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{CertificateParams, KeyPair};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::exposition::Exposition;
 use super::process::Process;
+use super::site::Authority;
 use super::support::{Running, fixture, noon, voximplant_key, write};
 use super::vendor::{Asked, Reply, Vendor};
 
@@ -100,9 +101,7 @@ async fn http_needs_no_root_certificates() {
 
 /// An authority, as PEM, and a server certified by it for `name`.
 fn certified(name: &str) -> (String, TlsAcceptor) {
-    let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let Authority(authority) = Authority::new();
     let key = KeyPair::generate().unwrap();
     let server = CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));

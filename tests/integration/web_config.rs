@@ -1,23 +1,19 @@
 //! `--web.config.file`: good and bad files, passwords, headers, the rate limit, and what changes while the program runs.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use contact_center_exporter::web::{Access, WebConfigError};
 use rcgen::SanType;
 use tokio::time::Instant;
 
+use super::config::files;
 use super::process::Process;
 use super::site::{ACCOUNT, Authority, DEADLINE, Site, TLS, folder, identity};
 use super::support::{Answer, read, write};
 
-fn files(folder: &str) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = entries.filter(|file| file.extension().is_some_and(|e| e == "yml")).collect();
-    files.sort();
-    assert!(!files.is_empty());
-    files
-}
+/// After so long the files are looked at again.
+const NEXT_LOOK: Duration = Duration::from_millis(1100);
 
 #[tokio::test]
 async fn good_files_are_accepted() {
@@ -231,15 +227,31 @@ async fn users_and_headers_change_without_a_restart() {
     // Broken, cut off, without TLS, gone: the last good one stays.
     for broken in ["basic_auth_users: [", "", "http_server_config: {}\n", "basic_auth_users: { ravi: plain }\n"] {
         write(site.path(), "web.yml", broken);
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        tokio::time::sleep(NEXT_LOOK).await;
         assert_eq!((ask(&site, "/", asha).await.status, ask(&site, "/", ravi).await.status), (401, 200), "{broken}");
     }
     std::fs::remove_file(site.path().join("web.yml")).unwrap();
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(NEXT_LOOK).await;
     assert_eq!((ask(&site, "/", asha).await.status, ask(&site, "/", ravi).await.status), (401, 200));
     write(site.path(), "web.yml", format!("{TLS}{}", users(&[("asha", "hunter2")])));
     until(&site, asha, 200).await;
     site.running.stop().await;
+}
+
+/// The program behind this file.
+fn served(file: &Path, folder: &Path) -> Process {
+    let options = [&format!("--web.config.file={}", file.display()), "--web.listen-address=127.0.0.1:0"];
+    Process::serve_with(&options, folder, ACCOUNT, &[])
+}
+
+/// Asks until the program has said these words so often.
+async fn told(process: &Process, url: &str, words: &str, times: usize) {
+    let deadline = Instant::now() + DEADLINE;
+    while process.log().matches(words).count() < times {
+        assert!(Instant::now() < deadline, "never {words}: {}", process.log());
+        reqwest::get(url).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// As an editor or a copy leaves it for a moment. What is cut off would let everybody in.
@@ -249,32 +261,22 @@ async fn a_file_that_is_half_written_opens_nothing() {
     let web =
         format!("http_server_config: {{ headers: {{ X-Frame-Options: deny }} }}\n{}", users(&[("asha", "hunter2")]));
     let file = write(folder.path(), "web.yml", &web);
-    let options = [&format!("--web.config.file={}", file.display()), "--web.listen-address=127.0.0.1:0"];
-    let mut process = Process::serve_with(&options, folder.path(), ACCOUNT, &[]);
+    let mut process = served(&file, folder.path());
     let url = format!("http://{}/metrics", process.address().await);
-    let told = |process: &Process, words: &str| process.log().matches(words).count();
     let status = async || reqwest::get(&url).await.unwrap().status().as_u16();
-    let settled = async |process: &Process, words: &str, times| {
-        let deadline = Instant::now() + DEADLINE;
-        while told(process, words) < times {
-            assert!(Instant::now() < deadline, "never {words}: {}", process.log());
-            status().await;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
     assert_eq!(status().await, 401);
     let cut = web.find("basic_auth_users:").unwrap();
     for (number, end) in [(1, cut), (2, cut + "basic_auth_users:".len())] {
         write(folder.path(), "web.yml", &web[..end]);
-        settled(&process, "passwords are turned off by a restart or by {} only", number).await;
+        told(&process, &url, "passwords are turned off by a restart or by {} only", number).await;
         assert_eq!(status().await, 401, "{}", &web[..end]);
     }
     write(folder.path(), "web.yml", "basic_auth_users: {}\n");
-    settled(&process, "web configuration read again", 1).await;
+    told(&process, &url, "web configuration read again", 1).await;
     assert_eq!(status().await, 200, "it is written out");
     // Nor is there anything to be left out now.
     write(folder.path(), "web.yml", "rate_limit: {}\n");
-    settled(&process, "web configuration read again", 2).await;
+    told(&process, &url, "web configuration read again", 2).await;
     process.signal("TERM");
     assert_eq!(process.end().await.0, Some(0));
 }
@@ -288,7 +290,7 @@ async fn certificates_of_clients_stay_required() {
     let stranger = || identity(site.authority.certify(vec![SanType::DnsName("other.example".try_into().unwrap())]));
     for cut in [TLS, web.split_inclusive("ClientCert\n").next().unwrap()] {
         write(site.path(), "web.yml", cut);
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        tokio::time::sleep(NEXT_LOOK).await;
         assert!(site.get(site.client(), "/metrics").await.is_err(), "no certificate: {cut}");
         assert!(site.get(site.client().identity(stranger()), "/metrics").await.is_err(), "another name: {cut}");
         assert!(site.get(site.client().identity(site.authority.client()), "/metrics").await.is_ok(), "{cut}");
@@ -309,7 +311,7 @@ async fn certificates_change_without_a_restart() {
     let (certificate, key) = second.server();
     // Between the two the pair does not fit, and nothing changes.
     write(site.path(), "server.pem", certificate);
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(NEXT_LOOK).await;
     assert!(site.get(site.client(), "/metrics").await.is_ok());
     assert!(trusting(&second).get(&url).send().await.is_err());
     write(site.path(), "server.key", key);
@@ -328,28 +330,22 @@ async fn certificates_change_without_a_restart() {
 async fn a_broken_file_is_told_once_per_change() {
     let folder = tempfile::tempdir().unwrap();
     let file = write(folder.path(), "web.yml", "http_server_config: { headers: { X-Frame-Options: deny } }\n");
-    let options = [&format!("--web.config.file={}", file.display()), "--web.listen-address=127.0.0.1:0"];
-    let mut process = Process::serve_with(&options, folder.path(), ACCOUNT, &[]);
+    let mut process = served(&file, folder.path());
     let url = format!("http://{}/-/healthy", process.address().await);
-    let told = |process: &Process, words: &str| process.log().matches(words).count();
-    for (text, words, expected) in [
+    for (text, words, times) in [
         ("http_server_config: { headers: { X-Frame-Options: hunter2 } }\n", "web configuration not read again", 1),
         ("http_server_config: { headers: { X-Frame-Options: sameorigin } }\n", "web configuration read again", 1),
         ("basic_auth_users: { asha: hunter2 }\n", "web configuration not read again", 2),
     ] {
         write(folder.path(), "web.yml", text);
-        let deadline = Instant::now() + DEADLINE;
-        while told(&process, words) < expected {
-            assert!(Instant::now() < deadline, "never {words}: {}", process.log());
-            assert_eq!(reqwest::get(&url).await.unwrap().status(), 200);
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        told(&process, &url, words, times).await;
+        assert_eq!(reqwest::get(&url).await.unwrap().status(), 200);
     }
     for _ in 0..3 {
-        tokio::time::sleep(Duration::from_millis(1100)).await;
+        tokio::time::sleep(NEXT_LOOK).await;
         assert_eq!(reqwest::get(&url).await.unwrap().headers()["x-frame-options"], "sameorigin");
     }
-    assert_eq!(told(&process, "web configuration not read again"), 2);
+    assert_eq!(process.log().matches("web configuration not read again").count(), 2);
     assert!(!process.log().contains("hunter2"), "{}", process.log());
     process.signal("TERM");
     assert_eq!(process.end().await.0, Some(0));
