@@ -31,7 +31,7 @@ async fn run(token: bool, reports: &str) -> (VendorLog, super::exposition::Expos
     let running = Running::start_in(folder, &yaml, &clock).await;
     let page = running
         .until("some polls of each report", |page| {
-            page.find("polls_total", &[]).count() > 0 && page.find("polls_total", &[]).all(|sample| sample.value >= 5.0)
+            page.find("polls_total", &[]).count() > 0 && page.find("polls_total", &[]).all(|sample| sample.value >= 8.0)
         })
         .await;
     let log = simulator.log(Vendor::Ozonetel);
@@ -39,10 +39,10 @@ async fn run(token: bool, reports: &str) -> (VendorLog, super::exposition::Expos
     (log, page)
 }
 
-/// However many requests to `api` follow each other, they take as long as its limit spreads them over, but for how uneven
-/// loopback is.
+/// However many requests to `api` follow each other, they take as long as its limit spreads them over, but for how late a
+/// machine with other work hands them on.
 fn spaced(log: &VendorLog, api: &str, per_minute: u32) {
-    const UNEVEN: Duration = Duration::from_millis(40);
+    const UNEVEN: Duration = Duration::from_millis(120);
     let entries = log.of(api);
     let least = Duration::from_mins(1) / (per_minute * FASTER);
     // So many that to send them all at once would be seen.
