@@ -8,7 +8,10 @@ SEEDS ?= 2000
 SEED ?=
 
 # Tests at once: most of them wait for something.
-TEST_THREADS ?= 6
+TEST_THREADS ?= 12
+
+# Two thousand stories are worth an optimised build, the other tests are not.
+OPTIMISED = --config 'profile.dev.package.contact-center-exporter.opt-level=2'
 
 # What the TLS library compiles with.
 COMPILER = cc=gcc /usr/include/stdio.h=libc6-dev
@@ -48,7 +51,7 @@ test-scrapers:
 
 simulate:
 	scripts/need $(COMPILER)
-	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(CARGO) test --locked --test simulation
+	SEEDS=$(SEEDS) $(if $(SEED),SEED=$(SEED)) $(CARGO) test --locked $(OPTIMISED) --test simulation
 
 guide:
 	scripts/need $(COMPILER)
