@@ -41,7 +41,7 @@ const RECEIVERS: [(&str, &str); 3] = [
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_goes_wrong_is_told_and_nothing_else() {
-    let _alone = crate::alone().await;
+    let _turn = crate::turn().await;
     let temporary = tempfile::tempdir().unwrap();
     let data = temporary.path().join("prometheus");
     tokio::task::spawn_blocking(move || story().play(&data)).await.unwrap();

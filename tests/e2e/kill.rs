@@ -40,7 +40,7 @@ struct Dice(u64);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_dozens_of_times_no_counter_falls_and_none_is_wrong() {
-    let _alone = crate::alone().await;
+    let _turn = crate::turn().await;
     vendors::away_from_midnight().await;
     let now = Clock::system().now();
     let seed = std::env::var("KILL_SEED").map_or(now.as_millisecond().unsigned_abs(), |seed| seed.parse().unwrap());

@@ -14,6 +14,7 @@ mod expected;
 mod history;
 mod kill;
 mod lint;
+mod names;
 mod panels;
 mod promql;
 mod scrapers;
@@ -34,15 +35,15 @@ const COUNTERS: &str = r#"{__name__=~"contact_center_.+_(total|bucket|count|sum)
 /// Counters of agents whose figures grow with every call.
 const BUSY: &str = r#"{__name__=~"contact_center_agent_(talk|hold_mute)_seconds_total"}"#;
 
-/// One test at a time: each has a server and a busy exporter, and waits for polls.
-async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
-    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-    TURN.lock().await
+/// Two tests at a time: each has a server and a busy exporter, and waits for polls.
+async fn turn() -> tokio::sync::SemaphorePermit<'static> {
+    static TURNS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
+    TURNS.acquire().await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prometheus_has_the_truth_of_every_vendor() {
-    let _alone = alone().await;
+    let _turn = turn().await;
     vendors::away_from_midnight().await;
     let folder = tempfile::tempdir().unwrap();
     let mut vendors = Vendors::start(folder.path(), "").await;

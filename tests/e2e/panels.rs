@@ -47,7 +47,7 @@ fn history_to_look_at() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_panel_has_data() {
-    let _alone = crate::alone().await;
+    let _turn = crate::turn().await;
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("prometheus");
     tokio::task::spawn_blocking(move || story(LENGTH).play(&data)).await.unwrap();

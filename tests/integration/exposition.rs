@@ -138,6 +138,13 @@ impl Exposition {
         if let Some((first, second)) = names.iter().zip(names.iter().skip(1)).find(|(first, second)| first >= second) {
             return Err(format!("{first} stands before {second}"));
         }
+        let unnamed = |family: &&Family| {
+            let has_unit = ["_seconds", "_bytes", "_ratio"].iter().any(|unit| family.name.ends_with(unit));
+            open && has_unit != family.unit.is_some()
+        };
+        if let Some(family) = self.families.iter().find(unnamed) {
+            return Err(format!("{} and its UNIT {:?}", family.name, family.unit));
+        }
         let with_samples: BTreeSet<_> = self.samples.iter().map(|sample| &sample.family).collect();
         match self.families.iter().find(|family| !with_samples.contains(&family.name)) {
             Some(empty) => Err(format!("{} has no samples", empty.name)),

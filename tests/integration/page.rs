@@ -74,7 +74,11 @@ async fn every_format_says_the_same_compressed_or_not() {
         let (head, packed) = raw(&running, accept, "gzip").await;
         assert!(head.contains("content-encoding: gzip"), "{head}");
         assert!(packed.len() < plain.len(), "{} of {}", packed.len(), plain.len());
-        let format = if accept == PROTOBUF { Format::Protobuf } else { Format::Text004 };
+        let format = match accept {
+            PROTOBUF => Format::Protobuf,
+            OPEN_METRICS => Format::OpenMetrics,
+            _ => Format::Text004,
+        };
         for (gzip, body) in [(false, plain), (true, packed)] {
             let page = read(Representation { format, gzip }, body).into_iter();
             pages.push(page.filter(|((name, _), _)| !moves(name)).collect::<BTreeMap<_, _>>());

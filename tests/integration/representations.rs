@@ -163,6 +163,7 @@ pub(crate) fn read(Representation { format, gzip }: Representation, body: Vec<u8
     if text.is_empty() {
         return Series::new();
     }
+    assert_eq!(text.ends_with("# EOF\n"), format == Format::OpenMetrics, "{text}");
     let page = Exposition::parse(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
     page.samples.into_iter().map(|sample| ((sample.name, sample.labels), sample.value)).collect()
 }
