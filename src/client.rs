@@ -134,6 +134,7 @@ impl Lane {
     pub fn tell(&self, told: Told, now: Timestamp) {
         if let Some(share) = &self.share {
             share.tell(told, now);
+            self.meter.day(share.day(now));
         }
     }
 }
@@ -176,12 +177,13 @@ impl Client {
             let mut budgets = self.0.budgets.lock().unwrap_or_else(PoisonError::into_inner);
             Some(Arc::clone(budgets.entry(api).or_insert_with(|| Arc::new(Budget::new(Some(limit))))))
         };
+        let limit = report.rate_limit.or(settings.rate_limit).or(documented);
         let budget = report.rate_limit.map(|limit| Arc::new(Budget::new(Some(limit)))).or_else(shared);
         Lane {
             share: None,
             // Without a limit there is still a place to keep a wait that the vendor asks for.
             budget: Some(budget.unwrap_or_else(|| Arc::new(Budget::new(None)))),
-            meter: self.0.health.api(settings.vendor, &settings.account, api),
+            meter: self.0.health.api(settings.vendor, &settings.account, api).limited(limit),
             interval: report.interval,
         }
     }
@@ -224,7 +226,9 @@ impl Client {
         match sent {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(error.into()),
-            Err(_elapsed) => Err(Failure::new(Reason::Timeout, "no complete answer within the timeout")),
+            Err(_elapsed) => {
+                Err(Failure::new(Reason::Timeout, "no complete answer within the timeout: if it lasts, raise timeout"))
+            }
         }
     }
 
@@ -234,7 +238,9 @@ impl Client {
         let closed = || Failure::new(Reason::Internal, "the client is closed");
         let in_flight = &self.0.in_flight;
         if let Some(share) = &lane.share {
-            lane.meter.waited(share.take(&self.0.clock).await?);
+            let taken = share.take(&self.0.clock).await;
+            lane.meter.day(share.day(self.0.clock.now()));
+            lane.meter.waited(taken?);
             // The vendor may have told somebody else meanwhile that nothing is left.
             self.check_hold()?;
         }
@@ -260,7 +266,10 @@ impl Client {
     fn check_hold(&self) -> Result<(), Failure> {
         let held = *self.0.held_until.lock().unwrap_or_else(PoisonError::into_inner);
         if held.is_some_and(|until| self.0.clock.now() < until) {
-            return Err(Failure::new(Reason::Quota, "the vendor's daily quota is used up; waiting for its next day"));
+            return Err(Failure::new(
+                Reason::Quota,
+                "the vendor's daily quota is used up; waiting for its next day: give longer intervals or fewer reports",
+            ));
         }
         Ok(())
     }

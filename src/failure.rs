@@ -50,6 +50,9 @@ pub const REASONS: [Reason; 12] = [
     Reason::Unavailable,
 ];
 
+/// What to do about a rate limit is the same at every vendor.
+pub const RATE_LIMITED: &str = "the vendor's rate limit was exceeded: does another program use the account? else give a lower rate_limit or longer intervals";
+
 /// One failed request, entity or poll.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{detail}")]
@@ -116,13 +119,21 @@ impl Failure {
     /// to be readable and was not.
     pub const fn from_status(status: u16) -> Self {
         let (reason, detail) = match status {
-            401 => (Reason::Auth, "the vendor refused the credentials"),
-            403 => (Reason::Unavailable, "the vendor refuses for now"),
-            429 => (Reason::RateLimited, "the vendor's rate limit was exceeded"),
-            200..=299 => (Reason::Malformed, "the answer is not the JSON that was asked for"),
+            401 => (Reason::Auth, "the vendor refused the credentials: give a valid key or token, and reload"),
+            403 => (
+                Reason::Unavailable,
+                "the vendor refuses for now: if it lasts, check the account's rights and that this machine's address is allowed",
+            ),
+            407 => (Reason::Http, "the proxy wants a user and a password: give them in proxy_url"),
+            404 | 410 => (Reason::Http, "the vendor has no such API here: check base_url"),
+            429 => (Reason::RateLimited, RATE_LIMITED),
+            200..=299 => (
+                Reason::Malformed,
+                "the answer is not the JSON that was asked for: if it lasts, check base_url, and whether a proxy answers",
+            ),
             300..=399 => (Reason::Http, "the answer is a redirect, which is not followed: check the URL"),
-            500..=599 => (Reason::Unavailable, "the vendor's server failed"),
-            _ => (Reason::Http, "unexpected HTTP status"),
+            500..=599 => (Reason::Unavailable, "the vendor's server failed: if it lasts, ask the vendor"),
+            _ => (Reason::Http, "unexpected HTTP status: check base_url"),
         };
         Self { reason, detail, status: Some(status), hold: Hold::None, place: None }
     }
@@ -146,6 +157,11 @@ impl Failure {
     pub fn at(mut self, place: String) -> Self {
         self.place = Some(place);
         self
+    }
+
+    /// Whether it is the same thing again, which the log need not say twice.
+    pub fn is_like(&self, next: &Self) -> bool {
+        (self.reason, self.detail, &self.place) == (next.reason, next.detail, &next.place)
     }
 
     /// Whether asking for the next entity at once would only fail the same way.

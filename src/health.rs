@@ -1,12 +1,15 @@
 //! The exporter's own figures: polls, failures and requests, and what the landing page says of each report. An event is
 //! counted and logged by one function, so that the two cannot drift.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+mod standing;
+mod usage;
+
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use crate::amount::Amount;
@@ -16,11 +19,19 @@ use crate::ledger::Applied;
 use crate::page::histogram::Histogram;
 use crate::page::{Block, Format, Representation, Sample, Value, process};
 use crate::reading::Reading;
+use crate::settings::RateLimit;
+pub use standing::Standing;
+use usage::Sent;
+pub use usage::{Allowance, Day, Usage};
 
 /// Handles of one API of one account.
 #[derive(Debug, Clone)]
 pub struct ApiMeter {
-    requests: Arc<AtomicU64>,
+    sent: Arc<Sent>,
+    /// Requests are remembered for so long.
+    period: Option<Duration>,
+    /// How the account's daily quota stands, shared by its APIs.
+    day: Arc<Mutex<Option<Day>>>,
     /// The latency of requests, shared by all accounts of the vendor.
     pub duration: Histogram,
     /// Time spent waiting for the account's rate limit, shared by its APIs.
@@ -52,6 +63,11 @@ pub struct ReportHealth {
     pub last_success: Option<Timestamp>,
     /// What a poll last failed of, and when.
     pub last_failure: Option<(Timestamp, Failure)>,
+    /// What agents, campaigns, queues or calls of the last poll failed of: each cause once, and at most twenty.
+    pub entities: Vec<Failure>,
+    /// When the next poll is due; none before the report was set going.
+    next_poll: Option<Instant>,
+    allowance: Allowance,
     last_duration: Duration,
     polls: u64,
     skipped: u64,
@@ -60,8 +76,6 @@ pub struct ReportHealth {
     lost_days: u64,
     failures: BTreeMap<Reason, u64>,
     entity_failures: BTreeMap<Reason, u64>,
-    /// Reasons of the last poll's entity failures: only a new one is worth a warning.
-    told: BTreeSet<(Reason, Option<String>)>,
 }
 
 /// Calls that wait for their figures, and since when the oldest does.
@@ -74,7 +88,8 @@ pub struct Health(Arc<Mutex<Inner>>);
 #[derive(Debug, Default)]
 struct Inner {
     reports: BTreeMap<ReportId, ReportHealth>,
-    requests: BTreeMap<(&'static str, Arc<str>, &'static str), Arc<AtomicU64>>,
+    requests: BTreeMap<(&'static str, Arc<str>, &'static str), Arc<Sent>>,
+    days: BTreeMap<(&'static str, Arc<str>), Arc<Mutex<Option<Day>>>>,
     durations: BTreeMap<(&'static str, &'static str), Histogram>,
     waits: BTreeMap<(&'static str, Arc<str>), Arc<Mutex<Duration>>>,
     guids_changed: BTreeMap<ReportId, Timestamp>,
@@ -89,7 +104,18 @@ struct Inner {
 impl ApiMeter {
     /// A request was sent.
     pub fn sent(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.sent.note(self.period);
+    }
+
+    /// The same, under a limit.
+    #[must_use]
+    pub fn limited(self, limit: Option<RateLimit>) -> Self {
+        Self { period: limit.map(|limit| limit.per), ..self }
+    }
+
+    /// How the account's daily quota stands.
+    pub fn day(&self, day: Day) {
+        *self.day.lock().unwrap_or_else(PoisonError::into_inner) = Some(day);
     }
 
     /// A request waited for the rate limit.
@@ -114,7 +140,9 @@ impl Health {
         let account: Arc<str> = account.into();
         let mut inner = self.lock();
         ApiMeter {
-            requests: Arc::clone(inner.requests.entry((vendor, Arc::clone(&account), api)).or_default()),
+            sent: Arc::clone(inner.requests.entry((vendor, Arc::clone(&account), api)).or_default()),
+            period: None,
+            day: Arc::clone(inner.days.entry((vendor, Arc::clone(&account))).or_default()),
             duration: inner.durations.entry((vendor, api)).or_insert_with(|| Histogram::new(bounds)).clone(),
             wait: Arc::clone(inner.waits.entry((vendor, account)).or_default()),
         }
@@ -142,6 +170,7 @@ impl Health {
             let others = |vendor: &str, account: &str| vendor != id.vendor || account != &*id.account;
             inner.requests.retain(|(vendor, account, _), _| others(vendor, account));
             inner.waits.retain(|(vendor, account), _| others(vendor, account));
+            inner.days.retain(|(vendor, account), _| others(vendor, account));
         }
     }
 
@@ -155,6 +184,16 @@ impl Health {
             ..ReportHealth::default()
         };
         self.lock().reports.entry(id.clone()).or_insert(report).interval = interval;
+    }
+
+    /// What the report may ask for, against which its requests are shown.
+    pub fn allow(&self, id: &ReportId, allowance: Allowance) {
+        self.with(id, |report| report.allowance = allowance);
+    }
+
+    /// When the report's next poll is due.
+    pub fn next_poll(&self, id: &ReportId, at: Instant) {
+        self.with(id, |report| report.next_poll = Some(at));
     }
 
     fn with(&self, id: &ReportId, change: impl FnOnce(&mut ReportHealth)) {
@@ -210,8 +249,8 @@ impl Health {
         self.with(id, |report| {
             let reason = failure.reason.label();
             let (status, place) = (failure.status, failure.place.as_deref());
-            let before = report.last_failure.as_ref().map(|(_, last)| last.reason);
-            if report.up == Some(false) && before == Some(failure.reason) {
+            let before = report.last_failure.as_ref().filter(|_| report.up == Some(false));
+            if before.is_some_and(|(_, last)| last.is_like(failure)) {
                 debug!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "poll failed");
             } else {
                 warn!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "poll failed");
@@ -233,26 +272,30 @@ impl Health {
             if reading.rejected > 0 {
                 debug!(vendor = id.vendor, account = %id.account, report = id.report, rows = reading.rejected, "rows rejected");
             }
-            let mut told = BTreeSet::new();
+            let before = std::mem::take(&mut report.entities);
             for failure in &reading.failures {
-                let kind = (failure.reason, failure.place.clone());
-                if told.len() == MAX_TOLD {
-                    warn!(vendor = id.vendor, account = %id.account, report = id.report, failures = reading.failures.len(), "more entities failed than are named here");
-                    break;
-                }
-                if told.contains(&kind) {
+                if report.entities.iter().any(|told| told.is_like(failure)) {
                     continue;
+                }
+                if report.entities.len() == MAX_TOLD {
+                    // Told once, as everything.
+                    if before.len() < MAX_TOLD {
+                        warn!(vendor = id.vendor, account = %id.account, report = id.report, failures = reading.failures.len(), "more entities failed than are named here");
+                    }
+                    break;
                 }
                 let reason = failure.reason.label();
                 let (status, place) = (failure.status, failure.place.as_deref());
-                if report.told.contains(&kind) {
+                if before.iter().any(|told| told.is_like(failure)) {
                     debug!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "entities failed");
                 } else {
                     warn!(vendor = id.vendor, account = %id.account, report = id.report, reason, status, place, detail = failure.detail, "entities failed");
                 }
-                told.insert(kind);
+                report.entities.push(failure.clone());
             }
-            report.told = told;
+            if report.entities.is_empty() && !before.is_empty() && report.up == Some(true) {
+                info!(vendor = id.vendor, account = %id.account, report = id.report, "no entity fails any more");
+            }
         });
     }
 
@@ -293,9 +336,9 @@ impl Health {
         let mut add = |family, labels: Vec<(&'static str, Arc<str>)>, value| {
             samples.push(Sample { family, labels, value, created: None });
         };
-        for ((vendor, account, api), counter) in &inner.requests {
+        for ((vendor, account, api), sent) in &inner.requests {
             let labels = vec![("vendor", (*vendor).into()), ("account", Arc::clone(account)), ("api", (*api).into())];
-            add(Family::ApiRequests, labels, Value::Counter(Amount::whole(counter.load(Ordering::Relaxed))));
+            add(Family::ApiRequests, labels, Value::Counter(Amount::whole(sent.total())));
         }
         for ((vendor, api), histogram) in &inner.durations {
             let labels = vec![("vendor", (*vendor).into()), ("api", (*api).into())];
@@ -390,32 +433,4 @@ fn seconds(at: Timestamp) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_report_that_leaves_takes_its_backlog_along() {
-        let health = Health::default();
-        let id = |report| ReportId { vendor: "ozonetel", account: "a".into(), report };
-        for report in ["agent_summary", "call_details"] {
-            health.register(&id(report), Duration::from_secs(30), None);
-        }
-        health.backlog(&id("call_details"), 3, Some(5));
-        assert!(health.block(0).has(Family::PendingCalls));
-        health.forget(&id("call_details"), false);
-        let block = health.block(0);
-        assert!(!block.has(Family::PendingCalls) && !block.has(Family::OldestPendingCall));
-        assert!(health.samples_of(&id("agent_summary")).iter().any(|sample| sample.family == Family::Polls));
-    }
-
-    #[test]
-    fn new_guids_are_told_even_if_all_of_them_are_refused() {
-        let (health, at) = (Health::default(), Timestamp::UNIX_EPOCH);
-        let id = ReportId { vendor: "huawei", account: "a".into(), report: "agent_call_statistics" };
-        health.register(&id, Duration::from_secs(30), None);
-        let reading = Reading { source_changed: true, ..Reading::default() };
-        health.poll_failed(&id, at, Duration::ZERO, &Failure::new(Reason::Auth, "refused"), Some(&reading));
-        assert!(health.samples(0).iter().any(|sample| sample.family == Family::GuidsChanged));
-        assert_eq!(health.reports()[0].1.up, Some(false));
-    }
-}
+mod tests;

@@ -74,6 +74,7 @@ impl Task {
 
         let mut ticks = tokio::time::interval_at(Instant::now() + delay, settings.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        self.health.next_poll(&self.id, Instant::now() + delay);
         let mut running: Option<Running> = None;
         loop {
             let expiry = shown.gauges().next_expiry(settings.stale_after).into_iter().chain(fresh_until).min();
@@ -90,12 +91,15 @@ impl Task {
                     }
                     self.publish(&shown, fresh_until.is_some()).await;
                 }
-                _ = ticks.tick() => if let Some(report) = idle.take() {
-                    running = Some(self.start(report, &calendar));
-                } else {
-                    self.health.poll_skipped(&self.id);
-                    self.publish(&shown, fresh_until.is_some()).await;
-                },
+                due = ticks.tick() => {
+                    self.health.next_poll(&self.id, after(due, settings.interval));
+                    if let Some(report) = idle.take() {
+                        running = Some(self.start(report, &calendar));
+                    } else {
+                        self.health.poll_skipped(&self.id);
+                        self.publish(&shown, fresh_until.is_some()).await;
+                    }
+                }
                 () = sleep_until(expiry) => {
                     fresh_until = fresh_until.filter(|until| *until > Instant::now());
                     self.publish(&shown, fresh_until.is_some()).await;
@@ -226,6 +230,12 @@ async fn sleep_until(at: Option<Instant>) {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
+}
+
+/// The tick that follows the one that was due at `tick`; ticks keep their phase, and those that were missed are skipped.
+fn after(tick: Instant, interval: Duration) -> Instant {
+    let late = tick.elapsed().as_nanos() % interval.as_nanos().max(1);
+    Instant::now() + interval - Duration::from_nanos(u64::try_from(late).unwrap_or(0))
 }
 
 /// Stands in while the report is out on a poll.

@@ -102,13 +102,14 @@ impl Site {
         let Ok(permit) = Arc::clone(&self.limit).try_acquire_owned() else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once\n");
         };
+        let now = self.clock.now();
         let mut response = if path == self.telemetry_path {
             self.metrics(request.headers()).await
         } else if path == "/" {
-            let html = landing::html(&self.health.reports(), self.clock.now(), &self.telemetry_path);
+            let html = landing::html(&self.health.standings(now), now, &self.telemetry_path);
             respond(StatusCode::OK, "text/html; charset=utf-8", page::Body::whole(html))
         } else {
-            let json = landing::json(&self.health.reports(), self.clock.now());
+            let json = landing::json(&self.health.standings(now), now);
             respond(StatusCode::OK, "application/json", page::Body::whole(json))
         };
         response.body_mut().permit = Some(permit);

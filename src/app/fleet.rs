@@ -18,14 +18,14 @@ use super::{StartError, TransportMaker};
 use crate::client::Client;
 use crate::clock::Clock;
 use crate::config::{Config, Digest, Loaded};
-use crate::health::{Health, ReportId};
+use crate::health::{Allowance, Health, ReportId};
 use crate::ledger::Ledger;
 use crate::ledger::names::AgentNames;
 use crate::ledger::store::StoreError;
 use crate::page::Page;
 use crate::poll::{Task, Workshop};
 use crate::settings::{AgentLabel, SetupError};
-use crate::vendors::{Calendar, ReportSetup, Setup};
+use crate::vendors::{Calendar, PlanRow, ReportSetup, Setup};
 
 /// First polls are spread over this, or over the interval if that is shorter.
 const SPREAD: Duration = Duration::from_secs(5);
@@ -83,6 +83,7 @@ struct Ready {
     digest: Digest,
     client: Client,
     reports: Vec<ReportSetup>,
+    plan: Vec<PlanRow>,
     callback_key: Option<SecretString>,
 }
 
@@ -111,7 +112,7 @@ pub(super) fn ready(
         let client = Client::new(settings, transport, clock.clone(), health.clone());
         let setup = Setup { client: &client, folder, at: &at };
         let (reports, callback_key) = (account.build(&setup)?, account.callback_key(&setup)?);
-        accounts.push(Ready { name, digest, client, reports, callback_key });
+        accounts.push(Ready { name, digest, client, reports, plan: account.plan(), callback_key });
     }
     Ok(Muster { accounts, operator_key: pseudonym_key(config, folder)?, label: config.labels.agent })
 }
@@ -129,7 +130,7 @@ impl Fleet {
         let names = self.shared.ledger.names(muster.label, muster.operator_key.as_deref());
         let reports: usize = muster.accounts.iter().map(|account| account.reports.len()).sum();
         let mut books = Vec::new();
-        for Ready { name, digest, client, reports: setups, callback_key } in muster.accounts {
+        for Ready { name, digest, client, reports: setups, plan, callback_key } in muster.accounts {
             let mut polled = Polled {
                 digest,
                 reports: Vec::new(),
@@ -141,6 +142,7 @@ impl Fleet {
             for setup in setups {
                 let delay = setup.settings.interval.min(SPREAD).mul_f64(share(books.len(), reports)).max(FIRST_POLL);
                 let (task, book) = self.task(&name, setup, &client, &names, places)?;
+                self.shared.health.allow(&task.id, allowance(&plan, task.id.report));
                 books.push(book);
                 if let (Some(key), Calendar::Calls { .. }) = (&callback_key, &task.setup.calendar) {
                     polled.target = Some(Target::new(key, task.id.clone(), Arc::clone(&task.book)));
@@ -297,6 +299,12 @@ impl std::fmt::Debug for Fleet {
 fn share(place: usize, reports: usize) -> f64 {
     let whole = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
     whole(place) / whole(reports.max(1))
+}
+
+/// What one report may ask for.
+fn allowance(plan: &[PlanRow], report: &str) -> Allowance {
+    let rows = || plan.iter().filter(|row| row.report == report);
+    Allowance { apis: rows().map(|row| (row.api, row.limit)).collect(), quota: rows().find_map(|row| row.quota) }
 }
 
 fn pseudonym_key(config: &Config, folder: &Path) -> Result<Option<Vec<u8>>, SetupError> {

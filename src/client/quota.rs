@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, ToSpan as _};
+use jiff::{SignedDuration, Timestamp, ToSpan as _};
 use tokio::time::Instant;
 
 use crate::amount::Amount;
 use crate::clock::Clock;
 use crate::failure::{Failure, Reason};
+use crate::health::Day;
 use crate::settings::ReportSettings;
 
 /// Whoever waits looks again after this: the vendor may have said something new, or a new day begun.
@@ -178,12 +179,25 @@ impl Share {
             if start.elapsed().saturating_add(wait) > self.patience {
                 return Err(Failure::new(
                     Reason::Quota,
-                    "what is left of the daily quota is kept for more important reports",
+                    "what is left of the daily quota is kept for more important reports: give longer intervals or fewer reports",
                 ));
             }
             tokio::time::sleep(wait.min(LOOK)).await;
         }
         Ok(start.elapsed())
+    }
+
+    /// How the day stands: what is used of whichever limit has less left.
+    pub fn day(&self, now: Timestamp) -> Day {
+        let (day, _, left) = self.quota.place(now);
+        let mut state = self.quota.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.begin(day);
+        let (used, limit) = match state.token_limit {
+            Some(limit) if limit - state.token_used < self.quota.limit - state.used => (state.token_used, limit),
+            _ => (state.used, self.quota.limit),
+        };
+        let ends = now.saturating_add(SignedDuration::from_secs_f64(left)).unwrap_or(now);
+        Day { used: whole(used), limit: whole(limit), ends }
     }
 
     /// What the vendor says: it may allow less than was thought, and others may use it too. What it leaves out goes on as it
@@ -196,6 +210,11 @@ impl Share {
         state.token_used = told.token_used.map_or(state.token_used, Amount::as_f64);
         state.used = told.used.map_or(state.used.max(state.token_used), Amount::as_f64);
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "requests per day, never below 0")]
+fn whole(requests: f64) -> u64 {
+    requests.round().max(0.0) as u64
 }
 
 #[cfg(test)]
@@ -288,6 +307,20 @@ mod tests {
             let went = day(2000, "2026-11-20T12:00:00Z", &[300, 300], Some(told)).await;
             assert_eq!(went, [(144, 0), (144, 0)], "{told:?}");
         }
+    }
+
+    #[test]
+    fn a_day_stands_by_the_limit_that_has_less_left_and_begins_with_nothing() {
+        let quota = Quota::new(1000, TimeZone::UTC);
+        let share = quota.share(&settings(300), 0, false);
+        let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        let ends = "2026-11-21T00:00:00Z".parse().unwrap();
+        assert_eq!((quota.turn(0, now), share.day(now)), (None, Day { used: 1, limit: 1000, ends }));
+        share.tell(told(500, 20, 600), now);
+        assert_eq!(share.day(now), Day { used: 600, limit: 1000, ends });
+        share.tell(told(500, 450, 600), now);
+        assert_eq!(share.day(now), Day { used: 450, limit: 500, ends });
+        assert_eq!(share.day(ends).used, 0);
     }
 
     #[tokio::test(start_paused = true)]

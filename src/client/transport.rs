@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use jiff::fmt::rfc2822;
+use rustls::AlertDescription;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -53,6 +54,9 @@ pub enum TransportError {
     /// Certificate or handshake.
     #[error("the TLS handshake failed: check tls.ca_file, tls.server_name and the vendor's certificate")]
     Tls,
+    /// The other side wants a certificate of its client.
+    #[error("the TLS handshake failed: a client's certificate is required")]
+    CertificateRequired,
     /// The body ended early, or could not be decompressed.
     #[error("the answer was cut off")]
     Cut,
@@ -64,10 +68,17 @@ pub enum TransportError {
 impl From<TransportError> for Failure {
     fn from(error: TransportError) -> Self {
         match error {
-            TransportError::Network => Self::new(Reason::Network, "no connection to the vendor"),
+            TransportError::Network => Self::new(
+                Reason::Network,
+                "no connection to the vendor: check base_url, proxy_url, name resolution and the firewall",
+            ),
             TransportError::Tls => Self::new(
                 Reason::Tls,
-                "the TLS handshake failed: check tls.ca_file, tls.server_name and the vendor's certificate",
+                "the TLS handshake failed: check tls.ca_file, tls.server_name, the vendor's certificate and this machine's clock",
+            ),
+            TransportError::CertificateRequired => Self::new(
+                Reason::Tls,
+                "the other side wants a client's certificate, and the exporter has none: let a proxy show one",
             ),
             TransportError::Cut => Self::malformed("the answer was cut off"),
             TransportError::TooLarge => Self::malformed("the answer is larger than 64 MiB"),
@@ -217,14 +228,21 @@ fn too_large_or_cut(error: &std::io::Error) -> TransportError {
 // === errors ===
 
 fn explain(error: &legacy::Error) -> TransportError {
-    if is_tls(error) { TransportError::Tls } else { TransportError::Network }
+    match tls_error(error) {
+        Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
+            TransportError::CertificateRequired
+        }
+        Some(_) => TransportError::Tls,
+        None => TransportError::Network,
+    }
 }
 
-/// Whether a TLS error is at the bottom. An I/O error does not name what it wraps as its source, and the connector wraps
-/// the handshake's I/O error in another one.
-fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+/// The TLS error at the bottom, if there is one. An I/O error does not name what it wraps as its source, and the connector
+/// wraps the handshake's I/O error in another one.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
     let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    error.is::<rustls::Error>() || wrapped.is_some_and(|inner| is_tls(inner)) || error.source().is_some_and(is_tls)
+    let below = || wrapped.and_then(|inner| tls_error(inner)).or_else(|| error.source().and_then(tls_error));
+    error.downcast_ref().or_else(below)
 }
 
 /// `Retry-After`, in seconds or as a date. A date is meant by the vendor's clock, which the answer's own `Date` tells.

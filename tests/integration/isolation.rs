@@ -18,7 +18,7 @@ const FAULTS: [(Fault, &str); 5] = [
 
 /// All four vendors, polled every second, with values that stay for sixteen seconds: three requests that time out must fit in, and a
 /// machine that is busy with twenty such programs must not be taken for a vendor that hangs.
-async fn start() -> (Simulator, Running) {
+pub(crate) async fn start() -> (Simulator, Running) {
     let clock = afternoon();
     let options = Options { agents: 4, limits: None, ..Options::new(clock.clone()) };
     let simulator = Simulator::start(options).await.unwrap();

@@ -26,6 +26,7 @@ mod hooks_flood;
 mod hostile;
 mod hostile_wolkvox;
 mod isolation;
+mod landing;
 mod page;
 mod reload;
 mod schema;
