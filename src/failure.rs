@@ -174,3 +174,26 @@ impl Failure {
         self.ends_poll() || matches!(self.reason, Reason::Auth)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_what_to_do() {
+        for (status, reason, advice) in [
+            (200, Reason::Malformed, "check base_url"),
+            (302, Reason::Http, "check the URL"),
+            (401, Reason::Auth, "give a valid key or token"),
+            (403, Reason::Unavailable, "check the account's rights"),
+            (404, Reason::Http, "check base_url"),
+            (407, Reason::Http, "proxy_url"),
+            (418, Reason::Http, "check base_url"),
+            (429, Reason::RateLimited, "longer intervals"),
+            (503, Reason::Unavailable, "ask the vendor"),
+        ] {
+            let failure = Failure::from_status(status);
+            assert!(failure.reason == reason && failure.detail.contains(advice), "{status}: {failure:?}");
+        }
+    }
+}

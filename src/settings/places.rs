@@ -2,8 +2,13 @@
 //! that does.
 
 use std::fmt;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use marked_yaml::Node;
+
+/// The mode of a file that any user of the machine can read.
+const READABLE_BY_OTHERS: u32 = 0o004;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +41,19 @@ impl Problems {
     /// A reason to look again.
     pub fn warn(&mut self, path: &str, message: impl Into<String>) {
         self.warnings.push(Problem { path: path.to_owned(), line: None, message: message.into() });
+    }
+
+    /// A secret that is not there, or that everybody on the machine can read, is worth a warning.
+    pub fn check_secret_file(&mut self, at: &str, path: &Path) {
+        match std::fs::metadata(path) {
+            Ok(file) if file.mode() & READABLE_BY_OTHERS != 0 => {
+                self.warn(at, format!("others can read {0}: chmod 600 {0}", path.display()));
+            }
+            Ok(_) => {}
+            // One in a folder that only the exporter's user may enter is not known to be missing.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            Err(_) => self.warn(at, format!("no such file: {}", path.display())),
+        }
     }
 
     /// Fills in the lines from the text of the file.

@@ -51,10 +51,8 @@ impl SecretSource<'_> {
         if inline.is_some_and(|value| value.expose_secret().is_empty()) {
             problems.add(&format!("{at}.{key}"), "the secret is empty");
         }
-        if let Some(path) = file
-            && !folder.join(path).exists()
-        {
-            problems.warn(&format!("{at}.{key}_file"), format!("no such file: {}", folder.join(path).display()));
+        if let Some(path) = file {
+            problems.check_secret_file(&format!("{at}.{key}_file"), &folder.join(path));
         }
     }
 

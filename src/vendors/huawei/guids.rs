@@ -84,11 +84,9 @@ impl Config {
         } else if url.is_none() && (tls.is_some() || self.bearer_token().is_some()) {
             problems.add(at, "bearer_token and tls belong to url");
         }
-        if let Some(file) = file
-            && let path = problems.folder.join(file)
-            && !path.exists()
-        {
-            problems.warn(&format!("{at}.file"), format!("no such file: {}", path.display()));
+        if let Some(file) = file {
+            let path = problems.folder.join(file);
+            problems.check_secret_file(&format!("{at}.file"), &path);
         }
         if let Some(text) = url {
             let path = format!("{at}.url");
@@ -172,15 +170,28 @@ impl Source {
             Kind::File(path) => {
                 let read = tokio::time::timeout(self.timeout, tokio::fs::read(path)).await;
                 let bytes = read
-                    .map_err(|_| Failure::new(Reason::Timeout, "the GUID file could not be read within the timeout"))?
-                    .map_err(|_| Failure::new(Reason::Config, "the GUID file cannot be read"))?;
+                    .map_err(|_| {
+                        Failure::new(
+                            Reason::Timeout,
+                            "the GUID file could not be read within the timeout: does its file system hang?",
+                        )
+                    })?
+                    .map_err(|_| {
+                        Failure::new(
+                            Reason::Config,
+                            "the GUID file cannot be read: check guids.file and that this user may read it",
+                        )
+                    })?;
                 parse(&bytes)
             }
             Kind::Url { client, lane, request } => client.ask(lane, request, answered).await.map_err(reword),
             Kind::Command { program, arguments } => {
                 let printed = tokio::time::timeout(self.timeout, run(program, arguments)).await;
                 parse(&printed.map_err(|_| {
-                    Failure::new(Reason::Timeout, "the GUID command did not finish within the timeout")
+                    Failure::new(
+                        Reason::Timeout,
+                        "the GUID command did not finish within the timeout: raise timeout, or make it faster",
+                    )
                 })??)
             }
         }
@@ -188,7 +199,12 @@ impl Source {
 }
 
 async fn run(program: &Path, arguments: &[String]) -> Result<Vec<u8>, Failure> {
-    let failed = |_| Failure::new(Reason::Config, "the GUID command cannot be run");
+    let failed = |_| {
+        Failure::new(
+            Reason::Config,
+            "the GUID command cannot be run: check guids.command and that this user may execute it",
+        )
+    };
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -206,7 +222,7 @@ async fn run(program: &Path, arguments: &[String]) -> Result<Vec<u8>, Failure> {
         return Err(Failure::new(Reason::Config, "the GUID command printed more than 16 MiB"));
     }
     if !child.wait().await.map_err(failed)?.success() {
-        return Err(Failure::new(Reason::Config, "the GUID command failed"));
+        return Err(Failure::new(Reason::Config, "the GUID command failed: run it as the exporter's user to see why"));
     }
     Ok(printed)
 }
@@ -218,12 +234,12 @@ fn answered(answer: &Answer) -> Result<Guids, Failure> {
 /// The client's own words are about the vendor; this is another machine.
 fn reword(failure: Failure) -> Failure {
     let detail = match failure.reason {
-        Reason::Auth => "the GUID source refused the bearer token",
-        Reason::Network => "no connection to the GUID source",
-        Reason::Timeout => "the GUID source did not answer within the timeout",
+        Reason::Auth => "the GUID source refused the bearer token: give a valid one, and reload",
+        Reason::Network => "no connection to the GUID source: check guids.url and the firewall",
+        Reason::Timeout => "the GUID source did not answer within the timeout: if it lasts, raise timeout",
         Reason::Tls => "the TLS handshake with the GUID source failed: check guids.tls and its certificate",
         Reason::Config | Reason::Malformed => failure.detail,
-        _ => "the GUID source answered with an HTTP error",
+        _ => "the GUID source answered with an HTTP error: check guids.url",
     };
     Failure { detail, ..failure }
 }

@@ -219,11 +219,12 @@ pub fn decode(answer: &Answer) -> Result<State, Failure> {
             "the gateway has switched over and the agent has to sign in anew: the GUID source needs his new GUID",
         )),
         "000-004" | "105-001" | "105-002" | "105-003" | "105-004" => {
-            Err(Failure::new(Reason::Unavailable, "the gateway is being switched over"))
+            Err(Failure::new(Reason::Unavailable, "the gateway is being switched over: if it lasts, ask its operator"))
         }
-        code if is_retcode(code) || (200..300).contains(&answer.status) => {
-            Err(Failure::new(Reason::Unavailable, "the gateway could not serve the request"))
-        }
+        code if is_retcode(code) || (200..300).contains(&answer.status) => Err(Failure::new(
+            Reason::Unavailable,
+            "the gateway could not serve the request: if it lasts, ask its operator",
+        )),
         _ => Err(by_status),
     }
 }
@@ -290,6 +291,20 @@ mod tests {
         };
         assert!(!["000-004", "105-001", "105-002", "105-003", "105-004"].into_iter().any(told));
         assert!(["105-005", "105-006", "105-007"].into_iter().all(told));
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        for (code, advice) in [
+            ("000-003", "is the GUID source fresh?"),
+            ("100-007", "ask its operator"),
+            ("105-001", "ask its operator"),
+            ("105-005", "needs his new GUID"),
+        ] {
+            let body = format!(r#"{{"message":"","result":"","retcode":"{code}"}}"#);
+            let failure = decode(&Answer { status: 200, retry_after: None, body: body.into() }).unwrap_err();
+            assert!(failure.detail.contains(advice), "{code}: {failure}");
+        }
     }
 
     #[test]

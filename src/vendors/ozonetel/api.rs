@@ -12,7 +12,7 @@ use url::Url;
 use super::Api;
 use super::token::Token;
 use crate::client::{Answer, Client, Lane, Request};
-use crate::failure::{Failure, Reason};
+use crate::failure::{Failure, RATE_LIMITED, Reason};
 
 /// Where to ask, and as whom.
 #[derive(Debug, Clone)]
@@ -82,9 +82,10 @@ impl Access {
         request: &Request,
         decode: impl Fn(&Answer) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let Some(token) = self.token.as_ref().filter(|_| api == Api::V2) else {
-            return client.ask(lane, request, decode).await;
-        };
+        if api == Api::V1 {
+            return client.ask(lane, request, decode).await.map_err(at_v1);
+        }
+        let Some(token) = &self.token else { return client.ask(lane, request, decode).await };
         let first = token.get(client, self).await?;
         let is_refused = |asked: &Result<T, Failure>| matches!(asked, Err(failure) if failure.reason == Reason::Auth);
         let asked = client.ask(lane, &bearing(request, &first)?, &decode).await;
@@ -104,6 +105,16 @@ impl Access {
         url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
         url.set_query(None);
         url
+    }
+}
+
+/// The vendor is switching the old APIs off, account by account, and their web server answers then.
+fn at_v1(failure: Failure) -> Failure {
+    match failure.status {
+        Some(404 | 405 | 410) if failure.reason == Reason::Http => {
+            Failure { detail: "the vendor no longer has its v1 API for this account: set api: v2", ..failure }
+        }
+        _ => failure,
     }
 }
 
@@ -135,9 +146,10 @@ pub(super) fn open(answer: &Answer) -> Result<Envelope, Failure> {
     let success = envelope.get("status").is_some_and(says_success);
     match answer.status {
         200..=299 if success => Ok(Envelope::Success(envelope)),
-        200..=299 if envelope.contains_key("status") => {
-            Err(Failure::new(Reason::Unavailable, "the vendor reported an error that is not documented"))
-        }
+        200..=299 if envelope.contains_key("status") => Err(Failure::new(
+            Reason::Unavailable,
+            "the vendor reported an error that is not documented: if it lasts, ask the vendor",
+        )),
         status => Err(Failure::from_status(status)),
     }
 }
@@ -162,18 +174,28 @@ fn says_success(value: &Value) -> bool {
 fn refusal(text: &str) -> Option<Failure> {
     const BAD_CREDENTIALS: Failure =
         Failure::new(Reason::Auth, "the vendor refused the credentials: check user_name, api_key and auth");
-    const BAD_TOKEN: Failure = Failure::new(Reason::Auth, "the vendor wants a token, or another one");
-    const LIMITED: Failure = Failure::new(Reason::RateLimited, "the vendor's rate limit was exceeded");
+    // What is said to whoever uses the other auth mode.
+    const WANTS_KEY: Failure =
+        Failure::new(Reason::Auth, "the vendor wants the key and no token: set auth: api_key, and check user_name");
+    const WANTS_TOKEN: Failure =
+        Failure::new(Reason::Auth, "the vendor wants a token in place of the key: set auth: token");
+    const BAD_TOKEN: Failure = Failure::new(
+        Reason::Auth,
+        "the vendor refused the token: let no other program make tokens for the account, a new one kills the old",
+    );
+    const LIMITED: Failure = Failure::new(Reason::RateLimited, RATE_LIMITED);
     const NO_AGENT: Failure = Failure::new(Reason::Config, "the vendor does not know the agent: check agents");
     const NO_CAMPAIGN: Failure = Failure::new(Reason::Config, "the vendor does not know the campaign: check campaigns");
-    const BAD_PARAMETER: Failure = Failure::new(Reason::Config, "the vendor refused a parameter as missing or invalid");
+    const BAD_PARAMETER: Failure = Failure::new(
+        Reason::Config,
+        "the vendor refused a parameter as missing or invalid: check user_name, agents, campaigns and api",
+    );
     const TEXTS: [(&str, Failure); 22] = [
         ("username or apikey is invalid", BAD_CREDENTIALS),
-        // Sent with 401 to whoever uses the other auth mode.
-        ("missing username or apikey", BAD_CREDENTIALS),
+        ("missing username or apikey", WANTS_KEY),
         ("token expired", BAD_TOKEN),
         ("invalid token", BAD_TOKEN),
-        ("token should not be null or empty", BAD_TOKEN),
+        ("token should not be null or empty", WANTS_TOKEN),
         ("max limit exceeded", LIMITED),
         ("rate limit", LIMITED),
         ("only 1 hit", LIMITED),
@@ -204,7 +226,7 @@ fn words(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vendors::ozonetel::testing::{access, answer};
+    use crate::vendors::ozonetel::testing::{Vendor, access, answer};
 
     #[test]
     fn every_documented_error_text_has_its_reason() {
@@ -244,6 +266,43 @@ mod tests {
             let body = serde_json::json!({"status": "error", "message": text}).to_string();
             let with_401 = if reason == Reason::Unavailable { Reason::Auth } else { reason };
             assert_eq!(open(&answer(401, &body)).map_err(|f| f.reason), Err(with_401), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        for (text, advice) in [
+            ("userName or apiKey is Invalid", "check user_name, api_key and auth"),
+            ("Missing userName or apiKey", "set auth: api_key"),
+            ("Token Should Not be Null or Empty.", "set auth: token"),
+            ("Invalid Token", "let no other program make tokens"),
+            ("max limit exceeded", "does another program use the account?"),
+            ("agentId is Invalid", "check agents"),
+            ("campaignName is Invalid", "check campaigns"),
+            ("Invalid reportType", "check user_name, agents, campaigns and api"),
+            ("something new", "ask the vendor"),
+        ] {
+            let body = serde_json::json!({"status": "error", "message": text}).to_string();
+            let detail = open(&answer(200, &body)).unwrap_err().detail;
+            assert!(detail.contains(advice), "{text}: {detail}");
+        }
+    }
+
+    /// An old API that is gone, and a path that is wrong at the present ones.
+    #[tokio::test]
+    async fn who_asks_an_api_that_is_gone_is_told_of_the_present_one() {
+        for (status, api, advice) in [
+            (404, Api::V1, "set api: v2"),
+            (410, Api::V1, "set api: v2"),
+            (404, Api::V2, "check base_url"),
+            (401, Api::V1, "give a valid key"),
+        ] {
+            let vendor = Vendor::new(move |_| answer(status, "<html>gone</html>"));
+            let access = access();
+            let request = access.v1("/path", &[]);
+            let asked = access.ask(&vendor.client, &vendor.lane, api, &request, |answer| open(answer).map(drop)).await;
+            let failure = asked.unwrap_err();
+            assert!(failure.detail.contains(advice) && failure.status == Some(status), "{status}: {failure}");
         }
     }
 

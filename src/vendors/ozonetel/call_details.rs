@@ -95,7 +95,10 @@ impl CallDetails {
         let Some(path) = &self.file else { return Ok(Listed::default()) };
         match tokio::fs::read_to_string(path).await {
             Ok(text) => Ok(Listed::parse(&text, day_of(now, &self.zone))),
-            Err(_) => Err(Failure::new(Reason::Config, "ucid_file cannot be read")),
+            Err(_) => Err(Failure::new(
+                Reason::Config,
+                "ucid_file cannot be read: check its path and that this user may read it",
+            )),
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::client::Answer;
-use crate::failure::{Failure, Hold, Reason};
+use crate::failure::{Failure, Hold, RATE_LIMITED, Reason};
 use crate::vendors::parse::Text;
 
 /// An answer of any method: a result, or one of the two forms of an error.
@@ -64,24 +64,34 @@ fn read(status: u16, body: &str) -> Result<(&RawValue, Option<u64>), Failure> {
     Ok((result, body.total_count.and_then(|raw| raw.get().parse().ok())))
 }
 
-const UNAVAILABLE: Failure = Failure::new(Reason::Unavailable, "the vendor failed to serve the request");
+const UNAVAILABLE: Failure =
+    Failure::new(Reason::Unavailable, "the vendor failed to serve the request: if it lasts, ask the vendor");
 
 /// The codes of the vendor's catalogue that can concern us.
 fn classify(code: i64, msg: &str) -> Option<Failure> {
     let (reason, detail) = match code {
         100 | 131 | 135 | 137 | 447 => (Reason::Auth, "the vendor refused the key: check credentials and account_id"),
-        104 => (Reason::Auth, "the service account's role may not call this method"),
-        321 => (Reason::Auth, "the vendor does not accept this machine's address for the key"),
+        104 => (
+            Reason::Auth,
+            "the service account's role may not call this method: give it one that may, such as Supervisor",
+        ),
+        321 => (
+            Reason::Auth,
+            "the vendor does not accept this machine's address for the key: allow it in the control panel",
+        ),
         454..=456 => (Reason::Auth, "the vendor refused the token's times: check this machine's clock"),
-        116 => (Reason::Config, "the vendor does not know `application`"),
-        115 => (Reason::Config, "the vendor does not accept account_id"),
-        117 => (Reason::Config, "the vendor does not know one of `users`"),
-        218 => (Reason::Config, "the vendor does not know one of `queues`"),
+        116 => (Reason::Config, "the vendor does not know `application`: check its name"),
+        115 => (
+            Reason::Config,
+            "the vendor does not accept account_id: give the number of a child account, or leave it out",
+        ),
+        117 => (Reason::Config, "the vendor does not know one of `users`: check the ids"),
+        218 => (Reason::Config, "the vendor does not know one of `queues`: check the ids"),
         101..=103 | 105 | 111 | 123 | 134 | 227..=229 | 233 | 254 | 458 | 485 | 496 | 497 | 525 | 526 => {
             (Reason::Config, "the vendor refused a parameter: check base_url, `users`, `queues` and `application`")
         }
         569 => (Reason::Config, "the vendor does not accept so long a range of days: lower `backfill`"),
-        314 | 340 | 416 | 484 => (Reason::RateLimited, "the vendor's rate limit was exceeded"),
+        314 | 340 | 416 | 484 => (Reason::RateLimited, RATE_LIMITED),
         1 | 2 | 4 | 19 | 162 => return Some(UNAVAILABLE),
         _ => return None,
     };
@@ -151,6 +161,27 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        for (code, advice) in [
+            (100, "check credentials and account_id"),
+            (104, "give it one that may"),
+            (115, "leave it out"),
+            (116, "check its name"),
+            (117, "check the ids"),
+            (218, "check the ids"),
+            (321, "allow it in the control panel"),
+            (340, "does another program use the account?"),
+            (455, "check this machine's clock"),
+            (458, "check base_url"),
+            (569, "lower `backfill`"),
+            (1, "ask the vendor"),
+        ] {
+            let failure = outcome(200, format!(r#"{{"error":{{"code":{code},"msg":""}}}}"#)).unwrap_err();
+            assert!(failure.detail.contains(advice), "{code}: {failure}");
         }
     }
 

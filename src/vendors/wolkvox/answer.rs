@@ -75,15 +75,25 @@ fn refusal(status: u16, envelope: &Envelope<'_>, next_day: Timestamp) -> Option<
 fn documented(said: &str, next_day: Timestamp) -> Option<Failure> {
     let says = |words: &str| said.contains(words);
     let failure = if says("tokenlimitexceeded") {
-        Failure::new(Reason::Quota, "the daily quota of requests is used up").with_hold(Hold::Until(next_day))
+        Failure::new(
+            Reason::Quota,
+            "the daily quota of requests is used up: give longer intervals or fewer reports, or check licences",
+        )
+        .with_hold(Hold::Until(next_day))
     } else if says("simultaneousrequests") {
-        Failure::new(Reason::RateLimited, "the token is in use by another request")
+        Failure::new(
+            Reason::RateLimited,
+            "the token is in use by another request: give the exporter a token of its own",
+        )
     } else if says("pleaseenterthewolkvoxtoken")
         || says("pleasevalidatetoken")
         || says("tokenisinvalid")
         || says("invalidtoken")
     {
-        Failure::new(Reason::Auth, "the token is wrong or expired: check it in Manager, Configuration, Integrations")
+        Failure::new(
+            Reason::Auth,
+            "the token is wrong or expired: check it in Manager, Configuration, Integrations, and reload",
+        )
     } else if says("apiyouwanttoconsultdoesnotexist") || says("someparametersarerequired") {
         Failure::new(
             Reason::Config,
@@ -141,6 +151,22 @@ mod tests {
             assert_eq!(reason(200, &body), expected, "200 {msg}");
             let body = serde_json::json!({ "error": error, "msg": msg, "data": [] }).to_string();
             assert_eq!(reason(200, &body), expected, "200 without code {msg}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do() {
+        for (status, msg, advice) in [
+            (400, "THE API YOU WANT TO CONSULT DOES NOT EXIST", "check server or base_url"),
+            (403, "TOKEN LIMIT EXCEEDED", "give longer intervals or fewer reports"),
+            (403, "EXCEEDS THE LIMIT OF SIMULTANEOUS REQUESTS PER TOKEN (2)", "a token of its own"),
+            (403, "PLEASE VALIDATE TOKEN", "check it in Manager"),
+            (403, "YOU HAVE NO ACCESS", "check the account's rights"),
+            (404, "NOT HERE", "check base_url"),
+        ] {
+            let body = serde_json::json!({ "error": "x", "msg": msg, "code": status }).to_string();
+            let detail = outcome(status, &body).unwrap_err().detail;
+            assert!(detail.contains(advice), "{msg}: {detail}");
         }
     }
 
