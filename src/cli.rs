@@ -70,8 +70,9 @@ pub enum Command {
     Demo(Demo),
     /// Exit with 0 if the exporter on this host answers healthy, else with 1
     ///
-    /// For container health checks: asks /-/healthy, over TLS if that is what the exporter speaks. With passwords or client
-    /// certificates it is refused, unless --web.auth-exempt-health lets it in; it has no certificate to show.
+    /// For container health checks: asks /-/healthy, over TLS if that is what the exporter speaks. With passwords it is
+    /// refused, unless the exporter runs with --web.auth-exempt-health. It has no client certificate to show: an exporter that
+    /// asks for one serves, and that is taken for healthy.
     Health(HealthCheck),
 }
 

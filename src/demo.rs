@@ -2,7 +2,9 @@
 //! temporary folder, read by the ordinary code; nothing but the vendors' addresses is special.
 
 use std::fmt::Write as _;
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -96,7 +98,11 @@ impl std::fmt::Debug for Stage {
 pub fn configure(simulator: &Simulator, folder: &Path) -> anyhow::Result<()> {
     let write = |name: &str, text: &str| {
         let path = folder.join(name);
-        std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+        // As the operator's would be: they hold secrets, if simulated ones.
+        let write = || {
+            std::fs::write(&path, text).and_then(|()| std::fs::set_permissions(&path, Permissions::from_mode(0o600)))
+        };
+        write().with_context(|| format!("writing {}", path.display()))
     };
     let credentials = simulator.credentials();
     write("api_key", &credentials.ozonetel_api_key)?;

@@ -11,7 +11,7 @@ use contact_center_exporter::app::{App, StartError};
 use contact_center_exporter::cli::{
     self, Cli, Command, Demo, EXIT_CONFIG, EXIT_RUNTIME, HealthCheck, ListenAddress, Log, PlanFormat, Serve, Web,
 };
-use contact_center_exporter::client::{Http, Request, Transport as _};
+use contact_center_exporter::client::{Http, Request, Transport as _, TransportError};
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::ConfigError;
 use contact_center_exporter::settings::{AccountSettings, Tls};
@@ -215,7 +215,8 @@ async fn reload_at(mut hangup: Signal, reloader: Reloader) {
 }
 
 /// Asks the exporter on this host how it is, in plain text or else over TLS. Its certificate is not looked at: nothing is
-/// told to it, and it carries the name that others know the host by.
+/// told to it, and it carries the name that others know the host by. Where it wants a client's certificate, wanting it is the
+/// answer: it has accepted the connection, read its rules and refused, and more the health path would not say.
 async fn health(options: &HealthCheck) -> ExitCode {
     let settings = AccountSettings {
         timeout: HEALTH_TIME,
@@ -229,6 +230,11 @@ async fn health(options: &HealthCheck) -> ExitCode {
             let Ok(client) = Http::new(&settings, "health", Path::new(""), &url) else { continue };
             match tokio::time::timeout(HEALTH_TIME, client.send(&Request::get(url))).await {
                 Ok(Ok(answer)) if answer.status == 200 => return ExitCode::SUCCESS,
+                // Only who serves asks for it.
+                Ok(Err(TransportError::CertificateRequired)) => {
+                    print("contact-center-exporter: it serves, to those who show a certificate; health needs none\n");
+                    return ExitCode::SUCCESS;
+                }
                 Ok(Ok(answer)) if answer.status == 401 => {
                     hint = "; it wants a password, --web.auth-exempt-health answers health checks without one";
                 }

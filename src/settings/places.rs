@@ -45,14 +45,17 @@ impl Problems {
 
     /// A secret that is not there, or that everybody on the machine can read, is worth a warning.
     pub fn check_secret_file(&mut self, at: &str, path: &Path) {
-        match std::fs::metadata(path) {
-            Ok(file) if file.mode() & READABLE_BY_OTHERS != 0 => {
-                self.warn(at, format!("others can read {0}: chmod 600 {0}", path.display()));
-            }
-            Ok(_) => {}
-            // One in a folder that only the exporter's user may enter is not known to be missing.
-            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
-            Err(_) => self.warn(at, format!("no such file: {}", path.display())),
+        if path.exists() {
+            self.check_exposed(at, path);
+        } else {
+            self.warn(at, format!("no such file: {}", path.display()));
+        }
+    }
+
+    /// The same, where its absence is told elsewhere.
+    pub fn check_exposed(&mut self, at: &str, path: &Path) {
+        if std::fs::metadata(path).is_ok_and(|file| file.mode() & READABLE_BY_OTHERS != 0) {
+            self.warn(at, format!("others can read {0}: chmod 600 {0}", path.display()));
         }
     }
 

@@ -1,10 +1,12 @@
 //! `--web.config.file`: good and bad files, passwords, headers, the rate limit, and what changes while the program runs.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use contact_center_exporter::web::{Access, WebConfigError};
 use rcgen::SanType;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::Instant;
 
 use super::config::files;
@@ -160,8 +162,12 @@ async fn passwords_are_not_guessed_on_health_paths_without_limit() {
 
 /// Exit code and what it tells.
 async fn health(site: &Site) -> (Option<i32>, String) {
+    health_at(site.address()).await
+}
+
+async fn health_at(address: SocketAddr) -> (Option<i32>, String) {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_contact-center-exporter"));
-    command.args(["health", &format!("--web.listen-address={}", site.address())]);
+    command.args(["health", &format!("--web.listen-address={address}")]);
     Process::spawn(command).end().await
 }
 
@@ -177,6 +183,56 @@ async fn the_health_command_speaks_what_the_exporter_speaks() {
         assert!(exit == Some(code) && log.contains(told), "{log}");
         site.running.stop().await;
     }
+}
+
+/// At the start, in the log, and not instead of it.
+#[tokio::test]
+async fn keys_and_secrets_that_others_can_read_are_told_at_the_start() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = folder(&Authority::new());
+    write(folder.path(), "web.yml", TLS);
+    write(folder.path(), "token", "t");
+    let yaml = ACCOUNT.replace("token: t", "token_file: token");
+    for (mode, told) in [(0o644, true), (0o600, false)] {
+        for name in ["server.key", "token"] {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(folder.path().join(name), mode).unwrap();
+        }
+        let web = format!("--web.config.file={}", folder.path().join("web.yml").display());
+        let mut process = Process::serve_with(&[&web, "--web.listen-address=127.0.0.1:0"], folder.path(), &yaml, &[]);
+        process.address().await;
+        process.signal("TERM");
+        let (exit, log) = process.end().await;
+        assert_eq!(exit, Some(0), "{log}");
+        for place in ["line 3: tls_server_config.key_file: others", "line 2: vendors.wolkvox[0].token_file: others"] {
+            let lines = log.lines().filter(|line| line.contains("level=warn") && line.contains(place)).count();
+            assert_eq!(lines, usize::from(told), "{mode:o} {place}: {log}");
+        }
+    }
+}
+
+/// The exporter answers nobody without a certificate, and by asking for it says that it serves. Whoever speaks TLS and
+/// breaks off otherwise does not.
+#[tokio::test]
+async fn the_health_command_takes_being_asked_for_a_certificate_as_an_answer() {
+    for version in ["TLS12", "TLS13"] {
+        let clients = "  client_auth_type: RequireAndVerifyClientCert\n  client_ca_file: ca.pem\n";
+        let site = Site::new(&format!("{TLS}{clients}  min_version: {version}\n  max_version: {version}\n")).await;
+        let (exit, log) = health(&site).await;
+        assert_eq!(exit, Some(0), "{version}: {log}");
+        site.running.stop().await;
+    }
+    // TLS alert 40, handshake failure.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let refusing = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(&[21, 3, 3, 0, 2, 2, 40]).await;
+        }
+    });
+    assert_eq!(health_at(address).await.0, Some(1));
+    refusing.abort();
 }
 
 #[tokio::test]

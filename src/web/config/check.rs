@@ -93,6 +93,9 @@ impl Tls {
         if min > max && max >= Version::Tls12 {
             problems.add(&at("min_version"), "is above max_version");
         }
+        if let Some(path) = &self.key_file {
+            problems.check_exposed(&at("key_file"), path);
+        }
         self.check_lists(problems);
         self.check_clients(problems);
     }
