@@ -243,8 +243,9 @@ impl Health {
         failure: &Failure,
         reading: Option<&Reading>,
     ) {
-        if let Some(reading) = reading {
-            self.look_into(id, at, reading);
+        match reading {
+            Some(reading) => self.look_into(id, at, reading),
+            None => self.with(id, |report| report.entities.clear()),
         }
         self.with(id, |report| {
             let reason = failure.reason.label();

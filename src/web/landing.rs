@@ -18,7 +18,7 @@ table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:t
 th{white-space:nowrap}small{opacity:.75}td small{display:block}.up{color:var(--up)}.failing{color:var(--failing)}.waiting{color:var(--waiting)}\
 @media(max-width:60rem){body{margin:1rem auto}thead{display:none}table,tbody,tr,td{display:block}\
 tr{padding:.6rem 0;border-bottom:1px solid #8888}td{border:0;padding:.1rem 0 .1rem 7.5rem;overflow-wrap:anywhere}\
-td:first-child{padding-left:0}td:empty{display:none}td[data-is]::before{content:attr(data-is);float:left;margin-left:-7.5rem;opacity:.75}}";
+td:first-child{padding-left:0}td:empty{display:none}td[data-is]::before{content:attr(data-is);float:left;margin-left:-7.5rem;color:CanvasText;opacity:.75}}";
 
 /// How one report stands. The JSON keys are public: docs/operating.md lists them.
 #[derive(Debug, Serialize)]
@@ -165,7 +165,7 @@ impl<'a> Fault<'a> {
     fn html(&self) -> String {
         let status = self.status.map(|status| format!(", HTTP {status}")).unwrap_or_default();
         let place = self.place.map(|place| format!(", {}", escape(place))).unwrap_or_default();
-        let when = self.age.map_or_else(|| "in the last poll".to_owned(), ago);
+        let when = self.age.map_or_else(|| "part of the last poll".to_owned(), ago);
         format!("<div><small>{when}, {}{status}{place}</small>{}</div>", self.reason, escape(self.detail))
     }
 }
@@ -294,7 +294,7 @@ mod tests {
             "account: 300 of 1000 today",
             ">12<small>since 2026-11-20T10:00:00Z",
             "1m ago, auth, HTTP 401</small>refused: check api_key",
-            "in the last poll, config, line 3</small>no number",
+            "part of the last poll, config, line 3</small>no number",
         ] {
             assert!(page.contains(part), "{part} is missing: {page}");
         }
