@@ -31,7 +31,7 @@ pub struct ApiMeter {
     /// Requests are remembered for so long.
     period: Option<Duration>,
     /// How the account's daily quota stands, shared by its APIs.
-    day: Arc<Mutex<Option<Day>>>,
+    day: SharedDay,
     /// The latency of requests, shared by all accounts of the vendor.
     pub duration: Histogram,
     /// Time spent waiting for the account's rate limit, shared by its APIs.
@@ -78,6 +78,9 @@ pub struct ReportHealth {
     entity_failures: BTreeMap<Reason, u64>,
 }
 
+/// An account's daily quota, told by whichever of its reports learns of it.
+type SharedDay = Arc<Mutex<Option<Day>>>;
+
 /// Calls that wait for their figures, and since when the oldest does.
 type Backlog = (usize, Option<i64>);
 
@@ -89,7 +92,7 @@ pub struct Health(Arc<Mutex<Inner>>);
 struct Inner {
     reports: BTreeMap<ReportId, ReportHealth>,
     requests: BTreeMap<(&'static str, Arc<str>, &'static str), Arc<Sent>>,
-    days: BTreeMap<(&'static str, Arc<str>), Arc<Mutex<Option<Day>>>>,
+    days: BTreeMap<(&'static str, Arc<str>), SharedDay>,
     durations: BTreeMap<(&'static str, &'static str), Histogram>,
     waits: BTreeMap<(&'static str, Arc<str>), Arc<Mutex<Duration>>>,
     guids_changed: BTreeMap<ReportId, Timestamp>,

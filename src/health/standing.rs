@@ -70,13 +70,13 @@ mod tests {
         let limit = RateLimit::per_minute(5);
         for account in ["a", "b"] {
             let id = id(account, "skill_service");
-            health.register(&id, Duration::from_secs(60), None);
+            health.register(&id, Duration::from_mins(1), None);
             health.allow(&id, Allowance { apis: vec![("skill_1", Some(limit)), ("agent_1", None)], quota: Some(1000) });
         }
         health.next_poll(&id("a", "skill_service"), Instant::now() + Duration::from_secs(40));
         let meter = health.api("wolkvox", "a", "skill_1").limited(Some(limit));
         meter.sent();
-        meter.day(Day { used: 7, limit: 500, ends: now + Duration::from_secs(3600) });
+        meter.day(Day { used: 7, limit: 500, ends: now + Duration::from_hours(1) });
         tokio::time::advance(Duration::from_secs(30)).await;
         meter.sent();
         let standings = health.standings(now);
@@ -88,7 +88,7 @@ mod tests {
         let day = |standing: &Standing| standing.day.map(|day| (day.used, day.limit));
         assert_eq!((day(a), day(b)), (Some((7, 500)), Some((0, 1000))));
         tokio::time::advance(Duration::from_secs(45)).await;
-        let later = health.standings(now + Duration::from_secs(3600));
+        let later = health.standings(now + Duration::from_hours(1));
         assert_eq!(later[0].usage[0].of, Some((1, limit)));
         assert_eq!((later[0].next_poll, day(&later[0])), (Some(Duration::ZERO), Some((0, 500))));
     }

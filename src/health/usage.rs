@@ -97,7 +97,7 @@ mod tests {
         // 75, 50 and 25 seconds ago.
         assert_eq!(sent.usage("x", Some(limit)), Usage { api: "x", sent: 3, of: Some((2, limit)) });
         assert_eq!(sent.usage("x", None), Usage { api: "x", sent: 3, of: None });
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         sent.note(Some(limit.per));
         assert_eq!(sent.usage("x", Some(limit)).of, Some((1, limit)));
         assert_eq!(sent.recent.lock().unwrap().times.len(), 1, "what is over is forgotten");

@@ -134,7 +134,7 @@ impl<'a> Row<'a> {
         let interval = span(self.interval_seconds);
         let mut requests: Vec<String> = self.requests.iter().map(Requests::text).collect();
         requests.extend(self.quota.as_ref().map(|Quota { used, limit }| format!("account: {used} of {limit} today")));
-        let requests: String = requests.iter().map(|line| format!("<div>{line}</div>")).collect();
+        let requests = requests.join("<br>");
         let oldest =
             self.oldest_pending_call.as_ref().map(|at| format!("<small>since {at}</small>")).unwrap_or_default();
         let calls = self.pending_calls.map(|calls| format!("{calls}{oldest}")).unwrap_or_default();

@@ -1,7 +1,9 @@
 //! The whole program inside a test: an exporter.yml in a temporary folder, listeners on port 0, a stop token, and what
 //! every test asks of it. What a page may look like is decided in [`super::exposition`].
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,10 +133,11 @@ pub(crate) async fn read(response: reqwest::Response) -> Answer {
     Answer { status, headers, body: response.text().await.unwrap() }
 }
 
-/// Writes a file and says where it is.
+/// Writes a file and says where it is. Nobody else can read it, as is right for secrets.
 pub(crate) fn write(folder: &Path, name: &str, text: impl AsRef<[u8]>) -> std::path::PathBuf {
     let path = folder.join(name);
     std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
     path
 }
 

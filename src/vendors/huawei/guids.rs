@@ -58,7 +58,7 @@ pub struct Source {
 
 enum Kind {
     File(PathBuf),
-    Url { client: Client, lane: Lane, request: Request },
+    Url { client: Client, lane: Lane, request: Box<Request> },
     Command { program: PathBuf, arguments: Vec<String> },
 }
 
@@ -129,7 +129,7 @@ impl Config {
                         .secret_header(AUTHORIZATION, &format!("Bearer {}", token.expose_secret()))
                         .map_err(|failure| fail(failure.detail))?;
                 }
-                Kind::Url { client, lane, request }
+                Kind::Url { client, lane, request: Box::new(request) }
             }
             (None, None, Some([program, arguments @ ..])) => {
                 // A bare name is looked up in PATH, a path is relative to the file's folder as everywhere.
