@@ -11,7 +11,7 @@ use contact_center_exporter::app::{App, StartError};
 use contact_center_exporter::cli::{
     self, Cli, Command, Demo, EXIT_CONFIG, EXIT_RUNTIME, HealthCheck, ListenAddress, Log, PlanFormat, Serve, Web,
 };
-use contact_center_exporter::client::{Http, Request, Transport as _, TransportError};
+use contact_center_exporter::client::{Http, Request, Transport as _};
 use contact_center_exporter::clock::Clock;
 use contact_center_exporter::config::ConfigError;
 use contact_center_exporter::settings::{AccountSettings, Tls};
@@ -228,21 +228,26 @@ async fn health(options: &HealthCheck) -> ExitCode {
         for scheme in ["http", "https"] {
             let Ok(url) = Url::parse(&format!("{scheme}://{address}{HEALTHY}")) else { continue };
             let Ok(client) = Http::new(&settings, "health", Path::new(""), &url) else { continue };
-            match tokio::time::timeout(HEALTH_TIME, client.send(&Request::get(url))).await {
+            match tokio::time::timeout(HEALTH_TIME, client.send(&Request::get(url.clone()))).await {
                 Ok(Ok(answer)) if answer.status == 200 => return ExitCode::SUCCESS,
-                // Only who serves asks for it.
-                Ok(Err(TransportError::CertificateRequired)) => {
-                    print("contact-center-exporter: it serves, to those who show a certificate; health needs none\n");
-                    return ExitCode::SUCCESS;
-                }
                 Ok(Ok(answer)) if answer.status == 401 => {
                     hint = "; it wants a password, --web.auth-exempt-health answers health checks without one";
+                }
+                Ok(Err(_)) if wants_certificate(&client, &url).await => {
+                    print(
+                        "contact-center-exporter: it serves those who show a certificate, and has just asked for one\n",
+                    );
+                    return ExitCode::SUCCESS;
                 }
                 _ => {}
             }
         }
     }
     fail(EXIT_RUNTIME, &format!("no healthy exporter on {}{hint}", options.listen))
+}
+
+async fn wants_certificate(client: &Http, url: &Url) -> bool {
+    url.scheme() == "https" && tokio::time::timeout(HEALTH_TIME, client.wants_certificate(url)).await == Ok(true)
 }
 
 fn start_logs(log: Log) {

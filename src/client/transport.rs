@@ -14,10 +14,12 @@ use http::{HeaderMap, HeaderValue, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use jiff::fmt::rfc2822;
 use rustls::AlertDescription;
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::OnceCell;
+use tower_service::Service as _;
 use url::Url;
 
 use super::connector::{Connector, Trust, Way};
@@ -54,9 +56,6 @@ pub enum TransportError {
     /// Certificate or handshake.
     #[error("the TLS handshake failed: check tls.ca_file, tls.server_name and the vendor's certificate")]
     Tls,
-    /// The other side wants a certificate of its client.
-    #[error("the TLS handshake failed: a client's certificate is required")]
-    CertificateRequired,
     /// The body ended early, or could not be decompressed.
     #[error("the answer was cut off")]
     Cut,
@@ -75,10 +74,6 @@ impl From<TransportError> for Failure {
             TransportError::Tls => Self::new(
                 Reason::Tls,
                 "the TLS handshake failed: check tls.ca_file, tls.server_name, the vendor's certificate and this machine's clock",
-            ),
-            TransportError::CertificateRequired => Self::new(
-                Reason::Tls,
-                "the other side wants a client's certificate, and the exporter has none: let a proxy show one",
             ),
             TransportError::Cut => Self::malformed("the answer was cut off"),
             TransportError::TooLarge => Self::malformed("the answer is larger than 64 MiB"),
@@ -112,6 +107,20 @@ impl Http {
         let client = trust.is_own().then(|| client(&way, &trust)).transpose();
         let client = client.map_err(|_| fail("tls", "the TLS settings cannot be used".to_owned()))?;
         Ok(Self { way, trust, client: OnceCell::new_with(client) })
+    }
+
+    /// Whether `url` is where TLS is spoken with those only who show a certificate. The refusal comes when the handshake is
+    /// over on this side, so it is waited for: a request that crosses it would take it along.
+    pub async fn wants_certificate(&self, url: &Url) -> bool {
+        let (Ok(mut connector), Ok(uri)) = (self.way.connector(&self.trust), url.as_str().parse()) else {
+            return false;
+        };
+        let refusal = match connector.call(uri).await {
+            Ok(stream) => TokioIo::new(stream).read_u8().await.err().map(Into::into),
+            Err(error) => Some(error),
+        };
+        let wanted = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+        refusal.is_some_and(|error| tls_error(&*error) == Some(&wanted))
     }
 
     async fn client(&self) -> Result<&Client, TransportError> {
@@ -228,13 +237,7 @@ fn too_large_or_cut(error: &std::io::Error) -> TransportError {
 // === errors ===
 
 fn explain(error: &legacy::Error) -> TransportError {
-    match tls_error(error) {
-        Some(rustls::Error::AlertReceived(AlertDescription::CertificateRequired)) => {
-            TransportError::CertificateRequired
-        }
-        Some(_) => TransportError::Tls,
-        None => TransportError::Network,
-    }
+    if tls_error(error).is_some() { TransportError::Tls } else { TransportError::Network }
 }
 
 /// The TLS error at the bottom, if there is one. An I/O error does not name what it wraps as its source, and the connector
