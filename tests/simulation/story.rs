@@ -243,7 +243,9 @@ impl Stage {
         *self.net.huawei_success.lock().expect("no panic") = huawei;
         let page = site.page.render(Format::Text004, &Block::default());
         let mut values = HashMap::new();
-        for line in page.lines().filter(|line| !line.starts_with('#')) {
+        // How polls went is counted from each boot.
+        let is_vendors = |line: &&str| !line.starts_with('#') && !line.contains(",report=\"");
+        for line in page.lines().filter(is_vendors) {
             let (series, value) = line.rsplit_once(' ').ok_or("a line without value")?;
             let value: f64 = value.parse().map_err(|_| format!("no number: {line}"))?;
             if values.insert(series.to_owned(), value).is_some() {

@@ -49,9 +49,11 @@ use crate::ledger::windows::DueWindows;
 use crate::reading::{CallId, Reading};
 use crate::settings::{RateLimit, ReportSettings, report_config};
 use crate::vendors::{Poll, Report};
-use chunk::{Chunk, Density};
+use chunk::{Chunk, Density, Present};
 use pages::{Pages, Seen};
 
+/// So many polls in a row may say nothing of the present's calls.
+const MOST_HURRIED: u8 = 2;
 /// After so many failures the next poll tries the others.
 const MOST_FAILURES: usize = 3;
 
@@ -71,6 +73,8 @@ pub(super) struct CallRecords {
     density: Density,
     /// Whether a poll has shown the present since the start.
     begun: bool,
+    /// How many polls in a row have said nothing of the present's calls.
+    hurried: u8,
     /// Calls that wait for the next look.
     waiting: BTreeSet<(Date, CallId)>,
 }
@@ -79,8 +83,6 @@ pub(super) struct CallRecords {
 enum Found {
     /// What was seen counts. If rows came and went meanwhile, the windows are read again.
     Read,
-    /// Nothing counts yet: some calls have legs beyond it, and this one has them all.
-    TooNarrow(Chunk),
     /// Better read in parts.
     TooMuch,
     /// There are rows, and none of them can be read.
@@ -95,7 +97,17 @@ impl CallRecordsReport {
 
 impl CallRecords {
     pub(super) fn new(access: Access, lane: Lane, zone: TimeZone, pace: Pace, settings: ReportSettings) -> Self {
-        Self { access, lane, zone, pace, settings, density: Density::default(), begun: false, waiting: BTreeSet::new() }
+        Self {
+            access,
+            lane,
+            zone,
+            pace,
+            settings,
+            density: Density::default(),
+            begun: false,
+            hurried: 0,
+            waiting: BTreeSet::new(),
+        }
     }
 
     /// What is due, without the first windows of today while yesterday cannot be read. The first poll brings the present
@@ -111,39 +123,59 @@ impl CallRecords {
         due
     }
 
+    /// What a poll reads. Where the present and a part of the past do not fit into one, two of three polls hurry: they bring the
+    /// legs of the present, without what is needed to put calls together, and more of the past at once.
+    fn plan(&mut self, due: &DueWindows, room: u64) -> VecDeque<Chunk> {
+        let chunks = chunk::plan(due, &self.density, room, Present::Along);
+        let needed: u64 = chunks.iter().take(2).map(|chunk| self.density.pages(chunk)).sum();
+        let crowded = chunks.len() > 1 && needed + self.density.spare() > room;
+        self.hurried = if crowded && self.hurried < MOST_HURRIED { self.hurried + 1 } else { 0 };
+        if self.hurried > 0 { chunk::plan(due, &self.density, room, Present::Hurried).into() } else { chunks.into() }
+    }
+
+    /// How far the chunk has to reach for its calls to be seen whole; none if it does.
+    fn widened(&mut self, chunk: &Chunk, listed: &bulk::Listed) -> Option<Chunk> {
+        let inner: Vec<_> = listed.calls().filter(|call| chunk.is_inner(&call.windows)).collect();
+        for (from, to) in inner.iter().filter_map(|call| call.wait) {
+            self.density.learn_wait(from, to);
+        }
+        let last_end = inner.iter().filter_map(|call| call.unanswered).map(|last| last.end).max();
+        let back = if chunk.tail { self.density.back() } else { self.density.back_of(chunk.day, &chunk.core) };
+        if chunk.hurried { None } else { chunk.widened(last_end, back) }
+    }
+
     /// Reads one chunk; adds what it says.
     async fn read(
         &mut self,
         client: &Client,
-        chunk: &Chunk,
+        mut chunk: Chunk,
         now: DateTime,
         pages: &mut Pages,
         reading: &mut Reading,
     ) -> Result<Found, Failure> {
         let (mut whole, mut grown) = (true, false);
-        let mut rows = BTreeMap::new();
-        for (day, span) in chunk.queries(now.date()) {
-            let most = (day == chunk.day && chunk.may_split()).then_some(chunk::MOST_ROWS);
-            match pages.read(&self.access, client, &self.lane, day, &span, most, &mut rows).await? {
-                Seen::Whole => {}
-                Seen::Grown => grown = true,
-                Seen::Shifting => whole = false,
-                Seen::TooMany(total) => {
-                    self.density.learn_total(day, &chunk.filled(), total);
-                    return Ok(Found::TooMuch);
+        let (mut rows, mut asked) = (BTreeMap::new(), BTreeSet::new());
+        let listed = loop {
+            for (day, span) in chunk.queries(now.date(), &asked) {
+                let most = (asked.is_empty() && chunk.may_split()).then_some(chunk::MOST_ROWS);
+                match pages.read(&self.access, client, &self.lane, day, &span, most, &mut rows).await? {
+                    Seen::Whole => {}
+                    Seen::Grown => grown = true,
+                    Seen::Shifting => whole = false,
+                    Seen::TooMany(total) => {
+                        self.density.learn_total(day, &chunk.filled(), total);
+                        return Ok(Found::TooMuch);
+                    }
                 }
+                asked.extend(span.map(|place| (day, place)));
             }
-        }
-        let listed = bulk::assemble(rows.into_values());
-        // Nobody knows what came of a call where its legs reach beyond what was asked for.
-        let inner: Vec<_> = listed.calls().filter(|call| chunk.is_inner(&call.windows)).collect();
-        for call in &inner {
-            self.density.learn_wait(chunk.day, call.wait);
-        }
-        let last_end = inner.iter().filter_map(|call| call.unanswered).map(|last| last.end).max();
-        if let Some(wider) = chunk.widened(last_end, self.density.back()) {
-            return Ok(Found::TooNarrow(wider));
-        }
+            let listed = bulk::assemble(rows.values().cloned());
+            // Nothing counts yet where calls have legs beyond it.
+            match self.widened(&chunk, &listed) {
+                Some(wider) => chunk = wider,
+                None => break listed,
+            }
+        };
         reading.rejected += listed.rejected;
         reading.rows += listed.legs();
         if listed.legs() == 0 && listed.rejected > 0 {
@@ -160,14 +192,14 @@ impl CallRecords {
             if first_seen || inner && undecided.is_some_and(|last| !last.handed_on) {
                 unsure.extend(call.windows.iter().copied());
             }
-            whole && inner && !first_seen && undecided.is_none()
+            whole && inner && !first_seen && undecided.is_none() && !chunk.hurried
         };
         bulk::count(&listed, may_count, reading);
         if whole {
             let legs = listed.starts().map(|start| (start.date(), start.time()));
-            self.density.learn(chunk.day, &chunk.span, legs);
+            self.density.learn(&asked, legs);
             let windows = chunk.core.clone().map(|place| (chunk.day, place));
-            reading.windows.extend(windows.filter(|window| !unsure.contains(window)));
+            reading.windows.extend(windows.filter(|window| !chunk.hurried && !unsure.contains(window)));
         }
         reading.read += 1;
         Ok(Found::Read)
@@ -185,35 +217,36 @@ impl Report for CallRecords {
             self.waiting.retain(|(day, _)| closed.is_none_or(|closed| *day > closed));
             let mut reading = Reading::default();
             let mut pages = Pages::default();
-            let mut queue: VecDeque<Chunk> = chunk::plan(&due, &self.density, room, true).into();
+            let mut queue = self.plan(&due, room);
             let mut others = 0;
             while let Some(chunk) = queue.pop_front() {
-                // One at least: a past day must not wait for ever behind a busy present.
-                if !chunk.tail && others > 0 && pages.sent + self.density.pages(&chunk) > room {
+                let needed = self.density.pages(&chunk) + self.density.spare();
+                // One at least where there is hurry: a past day must not wait for ever behind a busy present.
+                if !chunk.tail && (others > 0 || self.hurried == 0) && pages.sent + needed > room {
                     break;
                 }
-                match self.read(poll.client, &chunk, now, &mut pages, &mut reading).await {
-                    Ok(Found::Read) if chunk.tail => self.begun = true,
+                let (tail, halves) = (chunk.tail, chunk.halves());
+                match self.read(poll.client, chunk, now, &mut pages, &mut reading).await {
+                    Ok(Found::Read) if tail => self.begun = true,
                     Ok(Found::Read) => others += 1,
-                    Ok(Found::TooNarrow(wider)) => queue.push_front(wider),
                     // Once at most: a tail that brings nothing along is read however long it is.
-                    Ok(Found::TooMuch) if chunk.tail => {
-                        queue = chunk::plan(&due, &self.density, room, false).into();
+                    Ok(Found::TooMuch) if tail => {
+                        queue = chunk::plan(&due, &self.density, room, Present::Alone).into();
                     }
                     Ok(Found::TooMuch) => {
-                        for half in chunk.halves().into_iter().rev() {
+                        for half in halves.into_iter().rev() {
                             queue.push_front(half);
                         }
                     }
                     // Past rows do not make up for a present that cannot be read.
-                    Ok(Found::Unreadable) if chunk.tail => {
+                    Ok(Found::Unreadable) if tail => {
                         return Ok(Reading { read: 1, rejected: reading.rejected, ..Reading::default() });
                     }
                     Ok(Found::Unreadable) => {
                         others += 1;
                         reading.failures.push(Failure::malformed("no row of the answer could be read"));
                     }
-                    Err(failure) if chunk.tail => return Err(failure),
+                    Err(failure) if tail => return Err(failure),
                     Err(failure) => {
                         others += 1;
                         let stop = failure.ends_account();

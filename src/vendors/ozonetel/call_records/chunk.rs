@@ -1,8 +1,9 @@
 //! Which windows are read in one go, and how far a request reaches beyond them. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, Time};
 
 use crate::ledger::windows::{DueWindows, MINUTES, PER_DAY, Window, window_at};
@@ -34,9 +35,22 @@ pub(super) struct Chunk {
     pub(super) tail: bool,
     /// Whether more is read along than is due.
     along: bool,
+    /// Whether it says nothing of calls.
+    pub(super) hurried: bool,
     /// Windows that are asked for before and after the core.
     back: u8,
     ahead: u8,
+}
+
+/// What is read of the present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Present {
+    /// What is due, and what fits into the same page.
+    Along,
+    /// What is due.
+    Alone,
+    /// What is due, and no more of what was before than for any call.
+    Hurried,
 }
 
 /// How many rows windows had when they were last read.
@@ -45,8 +59,8 @@ pub(super) struct Density {
     rows: BTreeMap<Window, u64>,
     /// Of windows that were not read yet.
     guess: u64,
-    /// The longest wait in a queue of each day, in windows.
-    waits: BTreeMap<Date, u8>,
+    /// The longest wait in a queue that lay in each window, in windows.
+    waits: BTreeMap<Window, u8>,
 }
 
 /// Whether calls with a leg in this window may have begun on the day before. A call is counted on the day of its first leg:
@@ -55,22 +69,24 @@ pub(super) fn needs_yesterday(place: u8) -> bool {
     place < MOST_BACK
 }
 
-/// What is due, as chunks: the present first, then the oldest. A poll has room for so many requests. `along`: the present
-/// may bring more than is due.
-pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, along: bool) -> Vec<Chunk> {
+/// What is due, as chunks: the present first, then the oldest. A poll has room for so many requests.
+pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, present: Present) -> Vec<Chunk> {
     let mut chunks = Vec::new();
-    let chunk = |day, core, tail| Chunk::new(day, core, tail, density.back());
+    let past = |(day, core): (Date, Range<u8>)| {
+        let back = density.back_of(day, &core);
+        Chunk::new(day, core, false, back)
+    };
     if let Some((first, last)) = due.tail.first().zip(due.tail.last()) {
-        let tail = chunk(first.0, first.1..last.1 + 1, true);
-        let tail = if along { tail.extended(density) } else { tail };
+        let hurried = present == Present::Hurried;
+        let back = if hurried { MARGIN } else { density.back() };
+        let tail = Chunk { hurried, ..Chunk::new(first.0, first.1..last.1 + 1, true, back) };
+        let tail = if present == Present::Along { tail.extended(density) } else { tail };
         chunks.push(tail.without_yesterday());
     }
     let tail = chunks.first().cloned();
-    let room = requests.saturating_sub(tail.as_ref().map_or(0, |tail| density.pages(tail))).max(1);
-    let fits =
-        |day, core: Range<u8>| density.sum(day, &core) <= ROWS && density.pages(&chunk(day, core, false)) <= room;
+    let room = requests.saturating_sub(tail.as_ref().map_or(0, |tail| density.pages(tail)) + density.spare()).max(1);
+    let fits = |day, core: Range<u8>| density.sum(day, &core) <= ROWS && density.pages(&past((day, core))) <= room;
     let rest = due.rest.iter().filter(|window| !tail.as_ref().is_some_and(|tail| tail.holds(**window)));
-    let past = |(day, core)| chunk(day, core, false);
     let mut group: Option<(Date, Range<u8>)> = None;
     for (day, place) in rest.copied() {
         match &mut group {
@@ -92,7 +108,7 @@ pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, along: bo
 impl Chunk {
     /// These windows, with the margins that are asked for along with them.
     fn new(day: Date, core: Range<u8>, tail: bool, back: u8) -> Self {
-        Self { day, span: core.clone(), core, tail, along: false, back, ahead: 0 }.wider(back, MARGIN)
+        Self { day, span: core.clone(), core, tail, along: false, hurried: false, back, ahead: 0 }.wider(back, MARGIN)
     }
 
     /// With so much asked for beyond the core. The tail goes to the end of the day: the vendor's clock may be ahead.
@@ -114,7 +130,7 @@ impl Chunk {
             let core_end = self
                 .day
                 .to_datetime(Time::midnight())
-                .saturating_add(jiff::SignedDuration::from_mins(i64::from(self.core.end) * MINUTES));
+                .saturating_add(SignedDuration::from_mins(i64::from(self.core.end) * MINUTES));
             // The next leg begins a moment later.
             let minutes = end.duration_since(core_end).as_mins().max(0) + 1;
             u8::try_from(minutes / MINUTES + 1).unwrap_or(MOST_AHEAD).min(MOST_AHEAD)
@@ -163,8 +179,21 @@ impl Chunk {
         windows.iter().any(|window| self.holds(*window))
     }
 
-    /// What to ask for: the windows with their margins, a day at a time, their own first.
-    pub(super) fn queries(&self, today: Date) -> Vec<(Date, Range<u8>)> {
+    /// What to ask for: the windows with their margins but for those that were asked for, a day at a time, their own first.
+    pub(super) fn queries(&self, today: Date, asked: &BTreeSet<Window>) -> Vec<(Date, Range<u8>)> {
+        let mut parts: Vec<(Date, Range<u8>)> = Vec::new();
+        for (day, span) in self.days(today) {
+            for place in span.filter(|place| !asked.contains(&(day, *place))) {
+                match parts.last_mut() {
+                    Some((last, part)) if *last == day && part.end == place => part.end = place + 1,
+                    _ => parts.push((day, place..place + 1)),
+                }
+            }
+        }
+        parts
+    }
+
+    fn days(&self, today: Date) -> Vec<(Date, Range<u8>)> {
         let mut queries = vec![(self.day, self.span.clone())];
         if self.tail {
             return queries;
@@ -195,16 +224,20 @@ impl Density {
 
     /// Requests that the chunk is likely to take.
     pub(super) fn pages(&self, chunk: &Chunk) -> u64 {
-        let neighbours =
-            u64::from(!chunk.tail && (chunk.core.start < chunk.reach() || chunk.core.end + chunk.ahead > PER_DAY));
-        self.sum(chunk.day, &chunk.filled()).div_ceil(PAGE).max(1) + neighbours
+        let of_one = |(day, span): (Date, Range<u8>)| {
+            let span = if day == chunk.day { chunk.filled() } else { span };
+            self.sum(day, &span).div_ceil(PAGE).max(1)
+        };
+        chunk.days(Date::MAX).into_iter().map(of_one).sum()
     }
 
-    /// Keeps how many of `legs` fell into each window.
-    pub(super) fn learn(&mut self, day: Date, span: &Range<u8>, legs: impl Iterator<Item = (Date, Time)>) {
-        self.rows.extend(span.clone().map(|place| ((day, place), 0)));
-        for (_, time) in legs.filter(|(date, _)| *date == day) {
-            *self.rows.entry((day, window_at(time))).or_default() += 1;
+    /// Keeps how many of `legs` fell into each of the windows that were asked for.
+    pub(super) fn learn(&mut self, asked: &BTreeSet<Window>, legs: impl Iterator<Item = (Date, Time)>) {
+        self.rows.extend(asked.iter().map(|window| (*window, 0)));
+        for (day, time) in legs {
+            if let Some(rows) = self.rows.get_mut(&(day, window_at(time))) {
+                *rows += 1;
+            }
         }
     }
 
@@ -215,26 +248,52 @@ impl Density {
         self.rows.extend(span.clone().map(|place| ((day, place), each)));
     }
 
-    /// Keeps how long somebody waited. Whoever did so for longer than a request may reach back was not there.
-    pub(super) fn learn_wait(&mut self, day: Date, seconds: i64) {
-        let windows = u8::try_from(seconds / (MINUTES * 60)).unwrap_or(u8::MAX);
+    /// Keeps how long somebody waited: his next leg begins where the wait ends. Whoever did so for longer than a request may
+    /// reach back was not there.
+    pub(super) fn learn_wait(&mut self, from: DateTime, to: DateTime) {
+        let step = SignedDuration::from_mins(MINUTES);
+        let windows = u8::try_from(to.duration_since(from).as_mins() / MINUTES).unwrap_or(u8::MAX);
         if windows > MOST_BACK {
             return;
         }
-        let longest = self.waits.entry(day).or_default();
+        for number in 0..=i32::from(windows) {
+            self.waited(from.saturating_add(step * number), windows);
+        }
+        self.waited(to, windows);
+    }
+
+    fn waited(&mut self, at: DateTime, windows: u8) {
+        let longest = self.waits.entry((at.date(), window_at(at.time()))).or_default();
         *longest = windows.max(*longest);
     }
 
     /// How far back the first legs of calls may stand, as far as anybody has waited in these days.
     pub(super) fn back(&self) -> u8 {
-        let longest = self.waits.values().max().copied().unwrap_or_default();
-        longest.saturating_add(MARGIN).min(MOST_BACK)
+        Self::reach(self.waits.values())
+    }
+
+    /// The same for the calls of windows that were read before: their waits are known.
+    pub(super) fn back_of(&self, day: Date, core: &Range<u8>) -> u8 {
+        if core.clone().all(|place| self.rows.contains_key(&(day, place))) {
+            Self::reach(core.clone().filter_map(|place| self.waits.get(&(day, place))))
+        } else {
+            self.back()
+        }
+    }
+
+    /// Requests for chunks that have to be widened: where callers wait long, most of them.
+    pub(super) fn spare(&self) -> u64 {
+        if self.back() > MARGIN { 2 } else { 0 }
+    }
+
+    fn reach<'a>(waits: impl Iterator<Item = &'a u8>) -> u8 {
+        waits.max().copied().unwrap_or_default().saturating_add(MARGIN).min(MOST_BACK)
     }
 
     pub(super) fn forget_before(&mut self, closed: Option<Date>) {
         if let Some(closed) = closed {
             self.rows.retain(|(day, _), _| *day > closed);
-            self.waits.retain(|day, _| *day > closed);
+            self.waits.retain(|(day, _), _| *day > closed);
         }
     }
 }
@@ -262,28 +321,32 @@ mod tests {
 
     #[test]
     fn a_quiet_day_is_one_request_and_its_first_windows_another_with_yesterdays_last() {
-        let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &Density::default(), ROOM, true);
+        let chunks = plan(&due(38..40, &[(TODAY, 0..38)]), &Density::default(), ROOM, Present::Along);
         assert_eq!(chunks, [Chunk { along: true, span: 0..96, ..tail(8..40) }, Chunk::new(TODAY, 0..8, false, MARGIN)]);
-        assert_eq!(chunks[0].queries(TODAY), [(TODAY, 0..96)]);
-        assert_eq!(chunks[1].queries(TODAY), [(TODAY, 0..10), (YESTERDAY, 88..96)]);
-        let midnight = plan(&due(0..1, &[]), &Density::default(), ROOM, true);
+        assert_eq!(chunks[0].queries(TODAY, &BTreeSet::new()), [(TODAY, 0..96)]);
+        assert_eq!(chunks[1].queries(TODAY, &BTreeSet::new()), [(TODAY, 0..10), (YESTERDAY, 88..96)]);
+        let midnight = plan(&due(0..1, &[]), &Density::default(), ROOM, Present::Along);
         assert_eq!(midnight, [Chunk { span: 0..96, ..tail(1..1) }], "legs count, calls wait");
-        let later = plan(&due(0..0, &[(TODAY, 5..6)]), &Density::default(), ROOM, true);
-        assert_eq!(later[0].queries(TODAY), [(TODAY, 0..8), (YESTERDAY, 93..96)], "a window read again alone");
+        let later = plan(&due(0..0, &[(TODAY, 5..6)]), &Density::default(), ROOM, Present::Along);
+        assert_eq!(
+            later[0].queries(TODAY, &BTreeSet::new()),
+            [(TODAY, 0..8), (YESTERDAY, 93..96)],
+            "a window read again alone"
+        );
     }
 
     #[test]
     fn a_busy_day_is_read_in_parts_that_follow_each_other() {
         let mut density = Density::default();
         density.learn_total(TODAY, &(0..96), 96 * 300);
-        let chunks = plan(&due(38..40, &[(YESTERDAY, 90..96), (TODAY, 20..28)]), &density, 10, true);
+        let chunks = plan(&due(38..40, &[(YESTERDAY, 90..96), (TODAY, 20..28)]), &density, 10, Present::Along);
         let parts: Vec<_> = chunks.iter().map(|chunk| (chunk.day, chunk.core.clone(), chunk.span.clone())).collect();
         assert_eq!(
             parts,
             [(TODAY, 38..40, 36..96), (YESTERDAY, 90..96, 88..96), (TODAY, 20..26, 18..28), (TODAY, 26..28, 24..30),]
         );
-        assert_eq!(chunks.iter().map(|chunk| density.pages(chunk)).collect::<Vec<_>>(), [3, 6, 6, 4]);
-        assert_eq!(chunks[1].queries(TODAY), [(YESTERDAY, 88..96), (TODAY, 0..2)]);
+        assert_eq!(chunks.iter().map(|chunk| density.pages(chunk)).collect::<Vec<_>>(), [3, 7, 6, 4]);
+        assert_eq!(chunks[1].queries(TODAY, &BTreeSet::new()), [(YESTERDAY, 88..96), (TODAY, 0..2)]);
         assert_eq!(chunks[1].halves().map(|half| half.core), [90..93, 93..96]);
         assert!(!chunks[0].may_split());
     }
@@ -295,7 +358,7 @@ mod tests {
             density.learn_total(TODAY, &(0..96), each * 96);
             for now in 1..96 {
                 let due = due(now - 1..now + 1, &[(YESTERDAY, 5..96), (TODAY, 0..now - 1)]);
-                let chunks = plan(&due, &density, ROOM, true);
+                let chunks = plan(&due, &density, ROOM, Present::Along);
                 for window in due.tail.iter().chain(&due.rest) {
                     let held = chunks.iter().filter(|chunk| chunk.holds(*window)).count();
                     let waits = due.tail.contains(window) && needs_yesterday(window.1);

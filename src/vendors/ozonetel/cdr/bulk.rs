@@ -50,8 +50,8 @@ pub(in crate::vendors::ozonetel) struct Seen {
     pub(in crate::vendors::ozonetel) windows: Vec<Window>,
     /// Of an inbound call without an answered leg: the last one.
     pub(in crate::vendors::ozonetel) unanswered: Option<LastLeg>,
-    /// How long the caller waited in a queue, in seconds.
-    pub(in crate::vendors::ozonetel) wait: i64,
+    /// From when to when the caller waited in a queue, the longest time.
+    pub(in crate::vendors::ozonetel) wait: Option<(DateTime, DateTime)>,
 }
 
 /// The last leg of a call that nobody has answered.
@@ -115,7 +115,7 @@ impl Seen {
         Self {
             windows: legs.iter().map(|leg| (leg.day, window_at(leg.start.time()))).collect(),
             unanswered: last.filter(|_| unanswered).map(LastLeg::of),
-            wait: queued.map(|leg| leg.end.duration_since(leg.start).as_secs()).max().unwrap_or_default(),
+            wait: queued.map(|leg| (leg.start, leg.end)).max_by_key(|(start, end)| end.duration_since(*start)),
         }
     }
 }
