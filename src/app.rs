@@ -213,8 +213,11 @@ mod tests {
     use futures_util::future::BoxFuture;
 
     use super::*;
+    use crate::amount::Amount;
+    use crate::catalogue::Family;
     use crate::client::{Answer, Request, TransportError};
     use crate::ledger::store::Writes;
+    use crate::page::Value;
 
     /// Panics at what account `a` writes.
     #[derive(Default)]
@@ -240,6 +243,58 @@ mod tests {
             let body = bytes::Bytes::from_static(b"{\"code\":200,\"data\":[]}");
             Box::pin(async { Ok(Answer { status: 200, retry_after: None, body }) })
         }
+    }
+
+    /// Panics at every request.
+    struct Tripwire;
+
+    impl Transport for Tripwire {
+        fn send<'a>(&'a self, _: &'a Request) -> BoxFuture<'a, Result<Answer, TransportError>> {
+            Box::pin(async { panic!("tripped") })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_that_panics_is_counted_and_polled_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("exporter.yml");
+        let account =
+            |name| format!("{{account: {name}, server: '0010', token: t, reports: {{agent_hold_mute: {{}}}}}}");
+        std::fs::write(&file, format!("vendors: {{wolkvox: [{}, {}]}}", account("broken"), account("whole"))).unwrap();
+        let ground = Ground {
+            clock: Clock::scaled(jiff::Timestamp::UNIX_EPOCH, 1.0),
+            store: Box::new(|| Ok(Box::<Trap>::default())),
+            transport: Box::new(|settings, _, _| {
+                Ok(if settings.account == "broken" {
+                    Box::new(Tripwire) as Box<dyn Transport>
+                } else {
+                    Box::new(NoData)
+                })
+            }),
+            offload: false,
+        };
+        let app = App::on(&crate::config::load(&file).unwrap(), ground, "/metrics").unwrap();
+        let (site, stop) = (app.site(), CancellationToken::new());
+        let running = tokio::spawn(app.run(Vec::new(), stop.clone()));
+        tokio::time::sleep(Duration::from_mins(21)).await;
+        let failures = |account: &str| {
+            let mut reports = site.health.reports().into_iter();
+            let (id, _) = reports.find(|(id, _)| *id.account == *account).unwrap();
+            let samples = site.health.samples_of(&id).into_iter();
+            let failures = samples.filter(|sample| {
+                sample.family == Family::PollFailures
+                    && !matches!(sample.value, Value::Counter(polls) if polls == Amount::whole(0))
+            });
+            failures.map(|sample| (format!("{:?}", sample.labels), sample.value)).collect::<Vec<_>>()
+        };
+        let broken = failures("broken");
+        assert!(
+            matches!(broken.as_slice(), [(labels, Value::Counter(polls))] if labels.contains("internal") && *polls >= Amount::whole(4)),
+            "{broken:?}"
+        );
+        assert!(failures("whole").is_empty());
+        stop.cancel();
+        running.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -25,6 +25,7 @@ use hyper::body::{Frame, SizeHint};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
@@ -44,6 +45,9 @@ const HEADER_BYTES: usize = 16 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(4);
 /// Pause when no connection can be accepted, as when file descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// That it fails is told in the log this often.
+const TELL_PERIOD: Duration = Duration::from_mins(1);
 
 /// Answered while the process serves.
 pub const HEALTHY: &str = "/-/healthy";
@@ -164,7 +168,8 @@ impl Site {
 /// Serves `site` to whom `access` lets in on `listener` until `stop`, then lets open requests finish.
 pub async fn serve(listener: TcpListener, site: Arc<Site>, access: Arc<Access>, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
-    while let Some((stream, _)) = accept(&listener, &stop).await {
+    let mut told = None;
+    while let Some((stream, _)) = accept(&listener, &mut told, &stop).await {
         let guarded = Guarded { site: Arc::clone(&site), access: Arc::clone(&access) };
         let (access, watcher) = (Arc::clone(&access), graceful.watcher());
         tokio::spawn(connection::serve(stream, guarded, access, watcher, stop.clone()));
@@ -173,8 +178,12 @@ pub async fn serve(listener: TcpListener, site: Arc<Site>, access: Arc<Access>, 
     let _ = tokio::time::timeout(DRAIN_TIME, graceful.shutdown()).await;
 }
 
-/// The next connection, until `stop`.
-async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<(TcpStream, SocketAddr)> {
+/// The next connection, until `stop`. `told` is when the log last said that there was none to be had.
+async fn accept(
+    listener: &TcpListener,
+    told: &mut Option<Instant>,
+    stop: &CancellationToken,
+) -> Option<(TcpStream, SocketAddr)> {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return None,
@@ -183,7 +192,10 @@ async fn accept(listener: &TcpListener, stop: &CancellationToken) -> Option<(Tcp
         match accepted {
             Ok(accepted) => return Some(accepted),
             Err(error) => {
-                tracing::warn!(%error, "connection not accepted");
+                if told.is_none_or(|told| told.elapsed() >= TELL_PERIOD) {
+                    *told = Some(Instant::now());
+                    tracing::warn!(%error, "connection not accepted; said once a minute while it goes on");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

@@ -84,7 +84,8 @@ struct Caller {
 pub async fn serve_hooks(listener: TcpListener, hooks: Arc<Hooks>, access: Arc<Access>, stop: CancellationToken) {
     let graceful = GracefulShutdown::new();
     let seats = Seats::new(MAX_CONNECTIONS, MAX_OF_ONE);
-    while let Some((stream, address)) = accept(&listener, &stop).await {
+    let mut told = None;
+    while let Some((stream, address)) = accept(&listener, &mut told, &stop).await {
         let caller = Caller { hooks: Arc::clone(&hooks), peer: peer(address.ip()) };
         let Some(seat) = seats.take(caller.peer) else { continue };
         let connection = connection::serve(stream, caller, Arc::clone(&access), graceful.watcher(), stop.clone());

@@ -11,6 +11,8 @@ mod site;
 mod support;
 mod vendor;
 
+mod attacks;
+mod attacks_tls;
 mod canary;
 mod catalogue;
 mod command_line;
@@ -30,6 +32,7 @@ mod landing;
 mod page;
 mod reload;
 mod schema;
+mod starved;
 mod transport;
 mod truth_huawei;
 mod truth_ozonetel;

@@ -190,6 +190,11 @@ async fn reloads_under_load_disturb_nobody() {
     let page = running.page().await;
     assert_eq!(page.value("polls_skipped_total", &[("vendor", "wolkvox")]), Some(0.0));
     assert!(page.reasons("wolkvox").is_empty() && page.reasons("voximplant").is_empty(), "{}", page.text);
+    println!(
+        "{RELOADS} reloads in {expected:.1} s: {} polls, {scrapes} scrapes, {tasks_before} tasks became {}",
+        after - before,
+        tasks()
+    );
     // Connections come and go; two hundred left behind would show.
     assert!(tasks() < tasks_before + 50, "{tasks_before} tasks became {}", tasks());
     running.stop().await;

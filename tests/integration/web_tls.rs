@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use super::site::{Authority, DEADLINE, Site, TLS, identity};
 
 /// A connection after its handshake, with these application protocols.
-async fn connect(site: &Site, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+pub(crate) async fn connect(site: &Site, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(site.authority.0.pem().as_bytes()).unwrap()).unwrap();
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
