@@ -15,7 +15,7 @@
 //! **Why every call counts once.** A call is a bucket by its `CallID`, and belongs to the campaign of its first leg. Only
 //! who knows all its legs can say which that is, and whether one was answered. So a request reaches [`chunk::MARGIN`]
 //! windows beyond those that it is for, into the neighbouring day too, and only calls with a leg in the inner windows are
-//! counted. That is widened, and the chunk read again before anything of it counts, in two cases: a caller waited to beyond its
+//! counted. That is widened, and the rest asked for before anything of it counts, in two cases: a caller waited to beyond its
 //! end, as an agent's leg begins where the queue's ends; or somebody waited longer than it reaches back, up to two hours, so
 //! that an agent's leg is not taken for the whole of a call that began long before. Of today nothing is said of a call without
 //! an answered leg until its last leg has been over for a minute, and half an hour where a queue handed the caller on.
@@ -23,6 +23,9 @@
 //! counted on the day of its first leg; they are read with yesterday's last two. While pages are read a call may come
 //! of which one leg belongs on a page that was read before: where the list has grown, calls that are seen for the first time
 //! wait for the next look, and their windows with them.
+//!
+//! **When two requests a minute do not suffice** for the present with an hour before it and for a part of the past, two of three
+//! polls ask for the present alone, and say nothing of its calls.
 //!
 //! **What remains.** A leg that begins more than half an hour after the start of a talk before it may be seen without that: it
 //! counts as a call of its own where the campaigns differ, and as unanswered if it is. The same holds for the first long wait

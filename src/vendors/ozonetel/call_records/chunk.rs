@@ -49,7 +49,7 @@ pub(super) enum Present {
     Along,
     /// What is due.
     Alone,
-    /// What is due, and no more of what was before than for any call.
+    /// What is due, and nothing of what was before.
     Hurried,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn plan(due: &DueWindows, density: &Density, requests: u64, present: 
     };
     if let Some((first, last)) = due.tail.first().zip(due.tail.last()) {
         let hurried = present == Present::Hurried;
-        let back = if hurried { MARGIN } else { density.back() };
+        let back = if hurried { 0 } else { density.back() };
         let tail = Chunk { hurried, ..Chunk::new(first.0, first.1..last.1 + 1, true, back) };
         let tail = if present == Present::Along { tail.extended(density) } else { tail };
         chunks.push(tail.without_yesterday());
@@ -234,11 +234,14 @@ impl Density {
     /// Keeps how many of `legs` fell into each of the windows that were asked for.
     pub(super) fn learn(&mut self, asked: &BTreeSet<Window>, legs: impl Iterator<Item = (Date, Time)>) {
         self.rows.extend(asked.iter().map(|window| (*window, 0)));
+        let mut all = 0;
         for (day, time) in legs {
+            all += 1;
             if let Some(rows) = self.rows.get_mut(&(day, window_at(time))) {
                 *rows += 1;
             }
         }
+        self.guess = self.guess.max(all / asked.len().max(1) as u64);
     }
 
     /// The same from the vendor's own total.
@@ -283,17 +286,18 @@ impl Density {
 
     /// Requests for chunks that have to be widened: where callers wait long, most of them.
     pub(super) fn spare(&self) -> u64 {
-        if self.back() > MARGIN { 2 } else { 0 }
+        if self.back() > MARGIN { 2 } else { 1 }
     }
 
     fn reach<'a>(waits: impl Iterator<Item = &'a u8>) -> u8 {
         waits.max().copied().unwrap_or_default().saturating_add(MARGIN).min(MOST_BACK)
     }
 
+    /// The last closed day is still asked for, beside the first windows of the next.
     pub(super) fn forget_before(&mut self, closed: Option<Date>) {
         if let Some(closed) = closed {
-            self.rows.retain(|(day, _), _| *day > closed);
-            self.waits.retain(|(day, _), _| *day > closed);
+            self.rows.retain(|(day, _), _| *day >= closed);
+            self.waits.retain(|(day, _), _| *day >= closed);
         }
     }
 }
@@ -339,7 +343,7 @@ mod tests {
     fn a_busy_day_is_read_in_parts_that_follow_each_other() {
         let mut density = Density::default();
         density.learn_total(TODAY, &(0..96), 96 * 300);
-        let chunks = plan(&due(38..40, &[(YESTERDAY, 90..96), (TODAY, 20..28)]), &density, 10, Present::Along);
+        let chunks = plan(&due(38..40, &[(YESTERDAY, 90..96), (TODAY, 20..28)]), &density, 11, Present::Along);
         let parts: Vec<_> = chunks.iter().map(|chunk| (chunk.day, chunk.core.clone(), chunk.span.clone())).collect();
         assert_eq!(
             parts,
