@@ -5,7 +5,7 @@ mod standing;
 mod usage;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -335,7 +335,8 @@ impl Health {
 
     fn samples(&self, vendor_series: usize) -> Vec<Sample> {
         let mut samples = process::samples();
-        let began = began();
+        // What counts here has counted since then.
+        let began = process::start();
         let inner = self.lock();
         let mut add = |family, labels: Vec<(&'static str, Arc<str>)>, value| {
             samples.push(Sample { family, labels, value, created: None });
@@ -390,12 +391,6 @@ impl Health {
     }
 }
 
-/// Since when everything counts that is counted here.
-fn began() -> Option<f64> {
-    static BEGAN: OnceLock<Option<f64>> = OnceLock::new();
-    *BEGAN.get_or_init(process::start)
-}
-
 impl ReportHealth {
     fn samples(&self, id: &ReportId) -> Vec<Sample> {
         let mut samples = Vec::new();
@@ -403,7 +398,7 @@ impl ReportHealth {
             let mut labels =
                 vec![("vendor", id.vendor.into()), ("account", Arc::clone(&id.account)), ("report", id.report.into())];
             labels.extend(reason.map(|reason| ("reason", reason.label().into())));
-            samples.push(Sample { family, labels, value, created: began() });
+            samples.push(Sample { family, labels, value, created: process::start() });
         };
         for (family, count) in [
             (Family::Polls, self.polls),

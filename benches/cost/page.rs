@@ -54,10 +54,7 @@ fn one(vendor: SocketAddr) -> anyhow::Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let (ours, address) = start(folder.path(), vendor, &ONE, "1h")?;
     let nginx = Nginx::start(folder.path(), address)?;
-    let mut rows = Vec::new();
-    for (gzip, what) in [(false, "scrape of 100000 series"), (true, "the same, gzip")] {
-        rows.push(scrape(what, 201, 0.2, address, &nginx, gzip)?);
-    }
+    let mut rows = scrapes("scrape of 100000 series", 201, 0.2, address, &nginx)?;
     for (gzip, what) in [(false, "CPU of a scrape"), (true, "the same, gzip")] {
         let mut sides = [
             (&ours, Client::new(address, "/metrics", gzip)?, 0.0),
@@ -86,10 +83,7 @@ fn forty(vendor: SocketAddr) -> anyhow::Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let (_ours, address) = start(folder.path(), vendor, &FORTY, "1h")?;
     let nginx = Nginx::start(folder.path(), address)?;
-    [(false, "100000 series of 40 reports"), (true, "the same, gzip")]
-        .into_iter()
-        .map(|(gzip, what)| scrape(what, 201, 0.2, address, &nginx, gzip))
-        .collect()
+    scrapes("100000 series of 40 reports", 201, 0.2, address, &nginx)
 }
 
 /// 100,000 series that change.
@@ -117,10 +111,7 @@ fn million(vendor: SocketAddr) -> anyhow::Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let (_ours, address) = start(folder.path(), vendor, &MILLION, "1h")?;
     let nginx = Nginx::start(folder.path(), address)?;
-    [(false, "scrape of 1000000 series"), (true, "the same, gzip")]
-        .into_iter()
-        .map(|(gzip, what)| scrape(what, 41, 0.0, address, &nginx, gzip))
-        .collect()
+    scrapes("scrape of 1000000 series", 41, 0.0, address, &nginx)
 }
 
 /// Ten accounts of 100,000 series, of which most of the time one is being put on the page.
@@ -149,6 +140,18 @@ fn million_changing(vendor: SocketAddr) -> anyhow::Result<Vec<Row>> {
             met: slow < 3.0 * middle,
         },
     ])
+}
+
+/// Plain, and compressed.
+fn scrapes(
+    what: &'static str,
+    rounds: usize,
+    more: f64,
+    address: SocketAddr,
+    nginx: &Nginx,
+) -> anyhow::Result<Vec<Row>> {
+    let both = [(false, what), (true, "the same, gzip")];
+    both.into_iter().map(|(gzip, what)| scrape(what, rounds, more, address, nginx, gzip)).collect()
 }
 
 /// Both sides in turn; at most a tenth more than nginx, or `more` milliseconds.

@@ -139,7 +139,12 @@ struct Whole(Run);
 
 impl Whole {
     fn push(&mut self, plain: &[u8]) {
-        self.0.push(&if self.0.sum.is_some() { store(plain) } else { Piece::plain(Bytes::copy_from_slice(plain)) });
+        if self.0.sum.is_some() {
+            self.0.push(&store(plain));
+        } else {
+            self.0.chunks.open.extend_from_slice(plain);
+            self.0.length += plain.len() as u64;
+        }
     }
 
     fn finish(self) -> Body {

@@ -38,9 +38,10 @@ pub fn samples() -> Vec<Sample> {
     samples
 }
 
-/// When this process began, in seconds since the epoch.
+/// When this process began, in seconds since the epoch. Looked up once.
 pub fn start() -> Option<f64> {
-    Some(boot_time()? + fields()(22)? / TICKS)
+    static START: OnceLock<Option<f64>> = OnceLock::new();
+    *START.get_or_init(|| Some(boot_time()? + fields()(22)? / TICKS))
 }
 
 /// Numbers about this process, by their place in proc(5), which counts from 1 and has pid, comm and state before these.
@@ -54,14 +55,9 @@ fn fields() -> impl Fn(usize) -> Option<f64> {
     move |number| fields.get(number - 4).copied()
 }
 
-/// Read once: the kernel counts every interrupt anew for whoever opens that file.
 fn boot_time() -> Option<f64> {
-    static BOOT: OnceLock<Option<f64>> = OnceLock::new();
-    let read = || {
-        let stat = fs::read_to_string("/proc/stat").ok()?;
-        stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
-    };
-    *BOOT.get_or_init(read)
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    stat.lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())
 }
 
 #[cfg(test)]

@@ -78,7 +78,7 @@ where
     let connection = hyper::server::conn::http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(HEADER_BYTES)
-        // The buffer may hold more than its limit when one read completes the headers, as after a long body.
+        // The size of the head itself: the limit of the buffer is one of what it may grow to.
         .max_header_size(HEADER_BYTES)
         .serve_connection(io, service);
     run(connection, activity, watcher).await;
